@@ -46,6 +46,8 @@ export function requireBridge({ steps }: Scene, { name, isUp }: Link): void {
 export interface Silence {
   readonly cause?: CauseCode;
   readonly remedy?: string;
+  /** What else is known, as a sentence. */
+  readonly seen?: string;
 }
 
 /**
@@ -60,7 +62,9 @@ export function neighbourOn(
 ): Mac | null {
   const entry = kernel.neighbour(link.index, address);
   const isFailed = entry !== null && (entry.state & (NUD_FAILED | NUD_INCOMPLETE)) !== 0;
-  if (isFailed) steps.stop("neighbour", `nothing answers for ${address} on ${link.name}`, silence);
+  const { seen } = silence;
+  const more = seen === undefined ? "" : `; ${seen}`;
+  if (isFailed) steps.stop("neighbour", `nothing answers for ${address} on ${link.name}${more}`, silence);
   if (entry === null || entry.mac === null) {
     steps.doubt("neighbour", `${link.name} has no entry for ${address} yet: the kernel asks the link for it`);
     return null;

@@ -1,6 +1,12 @@
 /** Which policy rule sent a lookup to its table. Pure; the kernel does not say it. */
 
-import { FR_ACT_TO_TBL, type Rule } from "../../backends/netlink/rule.ts";
+import {
+  FR_ACT_BLACKHOLE,
+  FR_ACT_PROHIBIT,
+  FR_ACT_TO_TBL,
+  FR_ACT_UNREACHABLE,
+  type Rule,
+} from "../../backends/netlink/rule.ts";
 import type { Address } from "../../ipam/addresses/ip.ts";
 import type { Truth } from "./packet.ts";
 
@@ -31,7 +37,7 @@ export function ruleTo(table: number, rules: readonly Rule[], selectors: RuleSel
 /** The first rule that selects the packet and discards it. */
 export function discardingRule(rules: readonly Rule[], selectors: RuleSelectors): RuleChoice {
   return choose(
-    inOrder(rules).filter((rule) => rule.action > FR_ACT_TO_TBL && DISCARDING.has(rule.action)),
+    inOrder(rules).filter(({ action }) => ERRNOS.has(action)),
     selectors,
   );
 }
@@ -43,8 +49,20 @@ export function tablesFor(rules: readonly Rule[], selectors: RuleSelectors): rea
     .map(({ table }) => table);
 }
 
-/** linux/fib_rules.h: blackhole, unreachable, prohibit. */
-const DISCARDING: ReadonlySet<number> = new Set([6, 7, 8]);
+/**
+ * Of rules with conditions that are not decoded, the one that answers a lookup with the error that the kernel gave. Null for
+ * an error is that of a packet which came by a device: the kernel does not tell it.
+ */
+export function suspectedRule(doubtful: readonly Rule[], errnoName: string | null): Rule | null {
+  return doubtful.find(({ action }) => errnoName === null || ERRNOS.get(action) === errnoName) ?? null;
+}
+
+/** fib4_rule_action in net/ipv4/fib_rules.c, __fib6_rule_action in net/ipv6/fib6_rules.c */
+const ERRNOS: ReadonlyMap<number, string> = new Map([
+  [FR_ACT_BLACKHOLE, "EINVAL"],
+  [FR_ACT_UNREACHABLE, "ENETUNREACH"],
+  [FR_ACT_PROHIBIT, "EACCES"],
+]);
 
 function choose(rules: readonly Rule[], selectors: RuleSelectors): RuleChoice {
   const doubtful: Rule[] = [];

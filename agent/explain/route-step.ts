@@ -11,12 +11,26 @@ import {
   RTN_UNREACHABLE,
 } from "../../backends/netlink/route.ts";
 import { ROUTE_PROTOCOL } from "../../backends/state/contract/kind.ts";
-import { discardingRoute, formatRule, tableName } from "../routing/route-judgement.ts";
+import type { Address } from "../../ipam/addresses/ip.ts";
+import {
+  discardingRoute,
+  formatRule,
+  noRuleToMain,
+  skippedRoute,
+  tableName,
+} from "../routing/route-judgement.ts";
 import { cutOffContainer } from "./container.ts";
 import type { Peer } from "./knowledge.ts";
 import { requireBridge } from "./link-step.ts";
 import { lookupProtocol, type Packet } from "./packet.ts";
-import { discardingRule, type RuleChoice, type RuleSelectors, ruleTo, tablesFor } from "./policy-rule.ts";
+import {
+  discardingRule,
+  type RuleChoice,
+  type RuleSelectors,
+  ruleTo,
+  suspectedRule,
+  tablesFor,
+} from "./policy-rule.ts";
 import type { Scene } from "./scene.ts";
 
 export interface Hop {
@@ -39,10 +53,18 @@ export interface RouteRequest {
 const NO_LEASE =
   '"tulle leases" lists the leases; the host of this address has none, or its lease is rejected';
 
+const REJECTED = 'do what the reason says; "tulle lease check" lists all rejected leases';
+
 const DISCARDING: ReadonlyMap<number, string> = new Map([
   [RTN_BLACKHOLE, "blackhole"],
   [RTN_UNREACHABLE, "unreachable"],
   [RTN_PROHIBIT, "prohibit"],
+]);
+/** fib_props in net/ipv4/fib_semantics.c; IPv6 answers a lookup with such a route. */
+const DISCARDING_ERRNOS: ReadonlyMap<number, string> = new Map([
+  [RTN_BLACKHOLE, "EINVAL"],
+  [RTN_UNREACHABLE, "EHOSTUNREACH"],
+  [RTN_PROHIBIT, "EACCES"],
 ]);
 
 /** Where the packet goes next. Ends the way where no route leads on. */
@@ -116,38 +138,79 @@ function explainError(
   selectors: RuleSelectors,
   errnoName: string,
 ): never {
-  const { kernel, knowledge, steps } = scene;
+  const { kernel, steps } = scene;
   const { packet, boundTo } = request;
   if (errnoName === "EXDEV") return rejectedOnArrival(scene, packet, errnoName);
   requireOwnBridge(scene, packet);
   requireForwarding(scene, packet);
-  const { rule } = discardingRule(kernel.rules(packet.family), selectors);
+  const rules = kernel.rules(packet.family);
+  const choice = discardingRule(rules, selectors);
+  // The kernel tells more of a packet that this host makes.
+  const ownErrno = packet.inputInterface === null ? errnoName : errnoOfOwn(scene, packet);
+  if (ownErrno === null && reversePathMode(scene, packet) !== "0" && choice.rule === null)
+    return rejectedOnArrival(scene, packet, errnoName);
+  const rule = choice.rule ?? suspectedRule(choice.doubtful, ownErrno);
   if (rule !== null)
     return steps.stop("rule", `"${formatRule(rule)}" discards the packet`, { cause: "path-diverted" });
-  const isArrivedOnly = packet.inputInterface !== null && leadsOn(scene, packet);
-  if (isArrivedOnly && reversePathMode(scene, packet) !== "0")
-    return rejectedOnArrival(scene, packet, errnoName);
   const routes = kernel.routes(packet.family);
-  const [route] = tablesFor(kernel.rules(packet.family), selectors).flatMap(
+  const [route] = tablesFor(rules, selectors).flatMap(
     (table) => discardingRoute(routes, table, packet.destination) ?? [],
   );
   if (route !== undefined) return discarded(scene, request, route);
-  if (isArrivedOnly) return rejectedOnArrival(scene, packet, errnoName);
+  if (ownErrno === null) return rejectedOnArrival(scene, packet, errnoName);
+  const skipped = skippedRoute(packet.destination, rules, routes);
+  if (skipped !== null)
+    return steps.stop(
+      "route",
+      `the packet does not take the route ${skipped.destination} of table main: ${noRuleToMain(packet.destination)}`,
+      { cause: "path-diverted", remedy: "add that rule" },
+    );
   const by = boundTo === null ? "" : ` by ${boundTo.name}`;
-  const text = `no route leads to ${packet.destination}${by} (${errnoName})`;
-  const peer = knowledge.peerOf(packet.destination);
-  if (peer !== null) return steps.stop("route", `${text}: ${missingRoute(scene, peer)}`, ROUTE_MISSING);
-  if (!knowledge.ranges.some((range) => range.contains(packet.destination)))
-    return steps.stop("route", text, { cause: "no-route" });
-  const rejection = knowledge.rejectionOf(packet.destination);
-  const why = rejection === null ? "no lease contains it" : `its lease is rejected: ${rejection}`;
-  return steps.stop("route", `${text}: ${why}`, { cause: "no-route", remedy: NO_LEASE });
+  return unrouted(scene, packet, `no route leads to ${packet.destination}${by} (${ownErrno})`);
 }
 
-/** Whether a packet that this host makes would be sent on. */
-function leadsOn({ kernel }: Scene, { destination }: Packet): boolean {
-  const found = kernel.lookup(destination, {});
-  return found.type === "route" && !DISCARDING.has(found.route.type);
+function unrouted(scene: Scene, { family, destination }: Packet, text: string): never {
+  const { kernel, knowledge, steps } = scene;
+  const peer = knowledge.peerOf(destination);
+  const ours = ourRoute(kernel.routes(family), destination);
+  if (peer !== null && ours !== null)
+    return steps.stop("route", `${text}, although tulled's route ${ours.destination} is in table main`, {
+      cause: "path-diverted",
+    });
+  if (peer !== null) return steps.stop("route", `${text}: ${missingRoute(scene, peer)}`, ROUTE_MISSING);
+  if (!knowledge.ranges.some((range) => range.contains(destination)))
+    return steps.stop("route", text, { cause: "no-route" });
+  const rejection = knowledge.rejectionOf(destination);
+  const why = rejection === null ? "no lease contains it" : `its lease is rejected: ${rejection}`;
+  const remedy = rejection === null ? NO_LEASE : REJECTED;
+  return steps.stop("route", `${text}: ${why}`, { cause: "no-route", remedy });
+}
+
+/** tulled's longest route to an address; null for none. */
+function ourRoute(routes: readonly Route[], address: Address): Route | null {
+  const [longest] = routes
+    .filter(
+      ({ protocol, type, table, destination }) =>
+        protocol === ROUTE_PROTOCOL &&
+        type === RTN_UNICAST &&
+        table === RT_TABLE_MAIN &&
+        destination.contains(address),
+    )
+    .toSorted((left, right) => right.destination.length - left.destination.length);
+  return longest ?? null;
+}
+
+/** Why a packet that this host makes would not be sent on; null where it would. */
+function errnoOfOwn({ kernel }: Scene, packet: Packet): string | null {
+  const { destination, destinationPort, mark } = packet;
+  const protocol = lookupProtocol(packet);
+  const found = kernel.lookup(destination, {
+    mark: mark ?? 0,
+    ...(protocol === null ? {} : { protocol }),
+    ...(destinationPort === null ? {} : { destinationPort }),
+  });
+  if (found.type === "error") return found.errnoName;
+  return DISCARDING_ERRNOS.get(found.route.type) ?? null;
 }
 
 /** The stricter of both settings counts (Linux ip-sysctl, rp_filter); IPv6 has none. */
@@ -236,19 +299,10 @@ export function requireNetworksRoute(scene: Scene, packet: Packet, { route, path
   const { kernel, knowledge, steps } = scene;
   if (route.protocol === ROUTE_PROTOCOL || route.type !== RTN_UNICAST) return;
   requireOwnBridge(scene, packet);
-  const [ours] = kernel
-    .routes(packet.family)
-    .filter(
-      ({ protocol, type, table, destination }) =>
-        protocol === ROUTE_PROTOCOL &&
-        type === RTN_UNICAST &&
-        table === RT_TABLE_MAIN &&
-        destination.contains(packet.destination),
-    )
-    .toSorted((left, right) => right.destination.length - left.destination.length);
+  const ours = ourRoute(kernel.routes(packet.family), packet.destination);
   const device = link === null ? "" : ` by ${link.name}`;
   const taken = `the route ${route.destination} of table ${tableName(route.table)} takes the packet${device}`;
-  if (ours !== undefined) {
+  if (ours !== null) {
     const text = `${taken}, not tulled's route ${ours.destination} dev ${kernel.link(ours.outputIndex)?.name ?? "?"}`;
     steps.divert("route", text, null);
   }
@@ -258,7 +312,7 @@ export function requireNetworksRoute(scene: Scene, packet: Packet, { route, path
   if (isLocal || !knowledge.ranges.some((range) => range.contains(packet.destination))) return;
   const rejection = knowledge.rejectionOf(packet.destination);
   if (rejection !== null)
-    steps.divert("route", `${taken}, and the lease there is rejected: ${rejection}`, null);
+    steps.divert("route", `${taken}, and the lease there is rejected: ${rejection}`, REJECTED);
   steps.divert(
     "route",
     `${taken}: no lease contains ${packet.destination}, although the network's range does`,

@@ -8,11 +8,12 @@
 import type { Link } from "../../backends/netlink/link/link.ts";
 import { RTN_LOCAL, RTN_UNICAST } from "../../backends/netlink/route.ts";
 import type { Address } from "../../ipam/addresses/ip.ts";
+import type { PathCause } from "../probes/path-cause.ts";
 import { type Container, findInside, leaveContainer } from "./container.ts";
 import { type Ending, type Explanation, WayEnded } from "./explanation.ts";
 import { passDevices, passFirewall } from "./firewall-step.ts";
 import { passIpsec } from "./ipsec-step.ts";
-import { type Proven, provenOf } from "./knowledge.ts";
+import { type Peer, type Proven, provenOf } from "./knowledge.ts";
 import { NO_CONTAINER, neighbourOn, requireUp, type Silence } from "./link-step.ts";
 import type { Packet, Protocol } from "./packet.ts";
 import { type Hop, requireForwarding, requireNetworksRoute, routePacket } from "./route-step.ts";
@@ -186,9 +187,21 @@ function isForContainer({ link, path }: Hop, { what }: Leg): boolean {
 /** A peer that does not answer is down; what else may be silent is a container, a router or a host of no network. */
 function silenceOf({ knowledge }: Scene, hop: Hop, next: Address, leg: Leg): Silence {
   const isRemote = leg.what !== "" && hop.path.gateway === null;
-  if (isRemote || knowledge.peerBehind(next) !== null) return { cause: "host-down" };
+  const peer = knowledge.peerBehind(next);
+  if (isRemote || peer !== null) return silenceOfPeer(peer);
   if (isForContainer(hop, leg)) return NO_CONTAINER;
   return { remedy: `look at ${next}, and at what ${hop.link?.name} is connected to` };
+}
+
+/** Probes tell more than silence: a firewall of this host may drop what the link answers. */
+function silenceOfPeer(peer: Peer | null): Silence {
+  const cause = peer === null ? null : provenOf(peer).cause;
+  if (cause === null || cause.code === "host-down") return { cause: "host-down" };
+  return { cause: cause.code, remedy: cause.remedy, seen: probesSay(cause) };
+}
+
+function probesSay({ scope, text }: PathCause): string {
+  return `probes say that ${scope === "peer" ? "this peer " : ""}${text}`;
 }
 
 /** linux/if.h */
@@ -239,10 +252,7 @@ function depart(scene: Scene, packet: Packet, link: Link, next: Address, { what,
       "large-packets-lost",
     );
   const { cause, roundTripMs } = peer === null ? NOTHING_PROVEN : provenOf(peer);
-  if (cause !== null) {
-    const subject = cause.scope === "peer" ? "this peer " : "";
-    steps.endBadly(`${leaves}; but probes say that ${subject}${cause.text}`, cause.code, cause.remedy);
-  }
+  if (cause !== null) steps.endBadly(`${leaves}; but ${probesSay(cause)}`, cause.code, cause.remedy);
   const isSmaller = sentBytes !== null && fitsBytes !== null && fitsBytes < sentBytes;
   const sizes = isSmaller ? `; the kernel tells the sender that more than ${fitsBytes} bytes do not fit` : "";
   const proven =

@@ -10,9 +10,10 @@ export const CAUSES = {
 
   "path-diverted":
     'delete the rule, route, address or neighbour entry that takes the packets; "ip rule", "ip route get", "ip address" and "ip neighbour" show it',
-  "no-route": "give this host a route to the peer's public address, by a router that answers",
+  "no-route":
+    'give this host a route to the address that is named, by a router that answers; those to subnets of peers are tulled\'s, and "tulle status" shows what keeps it from making them',
   "local-firewall":
-    'let the firewall of this host accept the tunnel\'s packets and the answers of ARP: "nft list ruleset", "iptables-save", "arptables-save", "tc filter show dev INTERFACE ingress" (and egress) and "ip xfrm policy" show the rule',
+    'let the firewall of this host accept the tunnel\'s packets and the answers of ARP: "nft list ruleset", "iptables-save", "arptables-save", "tc filter show dev INTERFACE ingress" (and egress), "tc -s qdisc show dev INTERFACE" and "ip xfrm policy" show the rule',
   "host-down":
     "start the peer, or mend its cable, VLAN or switch port (isolation keeps ports apart); if no other host reaches it and it has left for good, delete its lease",
   "address-silent":

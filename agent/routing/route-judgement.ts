@@ -107,7 +107,8 @@ export function tableName(table: number): string {
 
 /** Rules with selectors that are not decoded, and tables that no other rule leads to, prove nothing. */
 function discardedBy(lookup: Lookup, { rules, routes }: RoutingTables, errnoName: string): string {
-  for (const rule of rulesFor(lookup, rules)) {
+  const ordered = rulesFor(lookup, rules);
+  for (const rule of ordered) {
     if (rule.hasOthers || !matches(rule, lookup)) continue;
     if (DISCARDING_ACTIONS.has(rule.action)) return `are discarded: rule "${formatRule(rule)}"`;
     const route = rule.action === FR_ACT_TO_TBL ? discardingRoute(routes, rule.table, lookup.address) : null;
@@ -116,17 +117,44 @@ function discardedBy(lookup: Lookup, { rules, routes }: RoutingTables, errnoName
     return `are discarded: ${type} route ${route.destination} of table ${tableName(route.table)}`;
   }
   // Only what prohibits answers so (linux/net/ipv4/fib_rules.c, fib_semantics.c).
-  return errnoName === "EACCES" ? `are discarded (${errnoName})` : `${NO_ROUTE} (${errnoName})`;
+  if (errnoName === "EACCES") return `are discarded (${errnoName})`;
+  const route = skippedRoute(lookup.address, ordered, routes);
+  if (errnoName !== "ENETUNREACH" || route === null) return `${NO_ROUTE} (${errnoName})`;
+  return `do not take the route ${route.destination} of table main: ${noRuleToMain(lookup.address)}`;
+}
+
+/** The route of table main that leads to an address and is not asked for, because no rule leads to that table; null otherwise. */
+export function skippedRoute(
+  address: Address,
+  rules: readonly Rule[],
+  routes: readonly Route[],
+): Route | null {
+  const leadsToMain = ({ family, action, table }: Rule): boolean =>
+    family === address.family && action === FR_ACT_TO_TBL && table === RT_TABLE_MAIN;
+  if (rules.some(leadsToMain)) return null;
+  const route = longestRoute(routes, RT_TABLE_MAIN, address);
+  return route?.type === RTN_UNICAST ? route : null;
+}
+
+/** What the kernel makes at its start, and some programs delete. */
+export function noRuleToMain({ family }: Address): string {
+  const command = `ip ${family === 6 ? "-6 " : ""}rule add lookup main priority 32766`;
+  return `no policy rule leads to that table; "${command}" adds it`;
 }
 
 /** The route of a table that an address takes, where that discards; null otherwise. */
 export function discardingRoute(routes: readonly Route[], table: number, address: Address): Route | null {
+  const first = longestRoute(routes, table, address);
+  return first !== null && DISCARDING_TYPES.has(first.type) ? first : null;
+}
+
+function longestRoute(routes: readonly Route[], table: number, address: Address): Route | null {
   const [first] = routes
     .filter((route) => route.table === table && route.destination.contains(address))
     .toSorted(
       (left, right) => right.destination.length - left.destination.length || left.metric - right.metric,
     );
-  return first !== undefined && DISCARDING_TYPES.has(first.type) ? first : null;
+  return first ?? null;
 }
 
 /** The first rule that sends the lookup to a table which no default rule names; null for main and local. */
@@ -138,16 +166,17 @@ function ruleTo(table: number, lookup: Lookup, rules: readonly Rule[]): Rule | n
   return candidates.find((rule) => matches(rule, lookup)) ?? candidates[0] ?? null;
 }
 
-/** Whether a rule selects a packet of this host without a mark. */
+/** Whether a rule selects a packet of this host without a mark, from a socket that is bound to no device. */
 function matches(
-  { source, destination, mark, markMask, inputInterface, isInverted }: Rule,
+  { source, destination, mark, markMask, inputInterface, outputInterface, isInverted }: Rule,
   lookup: Lookup,
 ): boolean {
   const isSelected =
     (destination?.contains(lookup.address) ?? true) &&
     (source === null || (lookup.source !== null && source.contains(lookup.source))) &&
     (markMask === 0 || mark === 0) &&
-    (inputInterface === "" || inputInterface === "lo");
+    (inputInterface === "" || inputInterface === "lo") &&
+    outputInterface === "";
   return isSelected !== isInverted;
 }
 

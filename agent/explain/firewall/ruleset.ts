@@ -212,7 +212,10 @@ class Passage {
       case "goto": {
         const chain = table.chains.get(action.chain);
         if (chain === undefined || depth >= DEEPEST) return "continue";
+        const before = this.#through.length;
         const end = this.#enter(table, action.chain, chain, depth + 1);
+        // Where nothing matched there, it did not lead to what decides.
+        if (end === "continue" && this.#through.length === before) this.#through.pop();
         return action.do === "goto" && end === "continue" ? "return" : end;
       }
       case "return":

@@ -106,6 +106,18 @@ describe("a dump of iptables-save", () => {
     expect(forward(rule)).toMatchObject({ verdict: "accept", doubtful: [{ text, isDecisive }] });
   });
 
+  it("names the chains that lead to what decides, not those in which nothing matched", () => {
+    const lines = [":FORWARD ACCEPT [0:0]", ":IDLE - [0:0]", ":DEEP - [0:0]", "-A FORWARD -j IDLE"];
+    const more = ["-A FORWARD -i cni0 -j DEEP", "-A IDLE -d 1.2.3.4/32 -j ACCEPT", "-A DEEP -j DROP"];
+    const tables = iptablesRuleset(save("filter", ...lines, ...more), 4, "iptables");
+    expect(passHook(tables, "forward", PACKET).decisions).toEqual([
+      {
+        by: "iptables filter, chain DEEP: -j DROP",
+        through: ["iptables filter, chain FORWARD: -i cni0 -j DEEP"],
+      },
+    ]);
+  });
+
   it("tests echo requests and IPv6", () => {
     expect(
       forward("-p icmp -m icmp --icmp-type 8 -j DROP", { ...PACKET, protocol: "icmp", destinationPort: null })

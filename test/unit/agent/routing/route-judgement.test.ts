@@ -129,9 +129,29 @@ describe("what is in the way of a packet", () => {
       [route("10.0.0.0/8", { type: 7 }), route("10.2.3.0/24")],
       ...(["EHOSTUNREACH", "have no route (EHOSTUNREACH)"] as const),
     ],
+    [
+      "a rule for sockets that are bound to a device",
+      [rule({ priority: 5, action: 7, outputInterface: "wg0" })],
+      [],
+      ...(["ENETUNREACH", "have no route (ENETUNREACH)"] as const),
+    ],
     ["what is prohibited for a reason that is not known", [], [], "EACCES", "are discarded (EACCES)"],
   ])("is not %s", (_name, more, routes, errnoName, expected) => {
     expect(obstacleOf(lookup(failed(errnoName)), { rules: [...DEFAULTS, ...more], routes })).toBe(expected);
+  });
+
+  it.each<[string, "10.2.3.1" | "fd00:2:3::1", string, string]>([
+    ["10.2.3.0/24", "10.2.3.1", "0.0.0.0/0", "ip rule add lookup main priority 32766"],
+    ["fd00:2:3::/64", "fd00:2:3::1", "::/0", "ip -6 rule add lookup main priority 32766"],
+  ])("the rules that leave out table main, which has the route %s", (subnet, text, other, command) => {
+    const address = Address.parse(text);
+    const rules = [rule({ family: address.family, priority: 0, table: 255 })];
+    const given = lookup(failed("ENETUNREACH"), { address });
+    const routes = [route(other), route(subnet)];
+    expect(obstacleOf(given, { rules, routes })).toBe(
+      `do not take the route ${subnet} of table main: no policy rule leads to that table; "${command}" adds it`,
+    );
+    expect(obstacleOf(given, { rules, routes: [] })).toBe("have no route (ENETUNREACH)");
   });
 
   it("the longest discarding route that covers the address, where the kernel answers with an error", () => {

@@ -14,6 +14,8 @@ import { CNI_CODES, CniError, toCniError } from "../protocol/errors.ts";
 import { type ListReservations, removeAttachment } from "./remove.ts";
 
 const LIST_KEY = "cni.dev/valid-attachments";
+/** The name in SPEC.md 1.1.0 as it was published; libcni writes both (containernetworking/cni pull request 1103). */
+const PUBLISHED_LIST_KEY = "cni.dev/attachments";
 
 /** Throws one CniError that names everything that could not be freed. */
 export async function collectGarbage(call: Call): Promise<null> {
@@ -65,23 +67,28 @@ function listingOnce(network: string): ListReservations {
  * that cannot mean that all containers are gone. A list that is null is an empty one, because Go writes those so.
  */
 function validAttachments(config: JsonObject): readonly Attachment[] | null {
-  if (!Object.hasOwn(config, LIST_KEY)) return null;
-  const list = config[LIST_KEY] ?? [];
+  const key = listKeyOf(config);
+  if (key === undefined) return null;
+  const list = config[key] ?? [];
   if (!Array.isArray(list)) {
     throw new CniError(
       CNI_CODES.invalidConfig,
-      `${LIST_KEY}: ${JSON.stringify(list)} is not a list; give one of {"containerID": …, "ifname": …}`,
+      `${key}: ${JSON.stringify(list)} is not a list; give one of {"containerID": …, "ifname": …}`,
     );
   }
   return list.map((entry) => {
     if (!isJsonObject(entry) || typeof entry.containerID !== "string" || typeof entry.ifname !== "string") {
       throw new CniError(
         CNI_CODES.invalidConfig,
-        `${LIST_KEY}: ${JSON.stringify(entry)} is wrong; give {"containerID": …, "ifname": …}`,
+        `${key}: ${JSON.stringify(entry)} is wrong; give {"containerID": …, "ifname": …}`,
       );
     }
     return { containerId: entry.containerID, interfaceName: entry.ifname };
   });
+}
+
+function listKeyOf(config: JsonObject): string | undefined {
+  return [LIST_KEY, PUBLISHED_LIST_KEY].find((key) => Object.hasOwn(config, key));
 }
 
 function withoutDuplicates(attachments: readonly Attachment[]): readonly Attachment[] {
@@ -98,7 +105,8 @@ function withoutDuplicates(attachments: readonly Attachment[]): readonly Attachm
 async function forward(call: Call, type: string, delegate: JsonObject): Promise<CniError | null> {
   const { invokePlugin } = await import("../host/invoke.ts");
   try {
-    invokePlugin("GC", type, { ...delegate, [LIST_KEY]: call.config[LIST_KEY] ?? [] }, call);
+    const list = call.config[listKeyOf(call.config) ?? LIST_KEY] ?? [];
+    invokePlugin("GC", type, { ...delegate, [LIST_KEY]: list, [PUBLISHED_LIST_KEY]: list }, call);
     return null;
   } catch (error) {
     const failure = toCniError(error);

@@ -19,6 +19,7 @@ import { replaceFileSync } from "../../ipam/files/write.ts";
 import { isJsonObject, type JsonObject } from "../../ipam/json.ts";
 import { IDENTIFIER, type Runtime } from "../protocol/call.ts";
 import { CNI_CODES, CniError } from "../protocol/errors.ts";
+import { withKnownNames } from "../protocol/spelling.ts";
 
 /** Begins the names of files that are being written; no attachment's name begins so. */
 const TEMPORARY = ":new:";
@@ -151,7 +152,7 @@ function parseObject(text: string | null): JsonObject | null {
   if (text === null) return null;
   try {
     const value: unknown = JSON.parse(text);
-    return isJsonObject(value) ? value : null;
+    return isJsonObject(value) ? withKnownNames(value) : null;
   } catch (error) {
     if (error instanceof SyntaxError) return null;
     throw error;

@@ -2,6 +2,7 @@
 
 import { isJsonObject, type JsonObject, parseJson } from "../../ipam/json.ts";
 import { CNI_CODES, CniError } from "./errors.ts";
+import { withKnownNames } from "./spelling.ts";
 import { type CniVersion, isAtLeast, parseVersion, requireVersionForm } from "./version.ts";
 
 export const VERBS = ["ADD", "CHECK", "DEL", "GC", "STATUS", "VERSION"] as const;
@@ -111,7 +112,7 @@ function parseConfigText(text: string): JsonObject {
       { cause },
     );
   }
-  if (isJsonObject(config)) return config;
+  if (isJsonObject(config)) return withKnownNames(config);
   throw new CniError(CNI_CODES.decodingFailure, "the network configuration on stdin is not a JSON object");
 }
 

@@ -253,18 +253,21 @@ describeAsRoot("tulle-cni in trouble", () => {
     });
   });
 
-  it("GC frees what is not listed and keeps what is", () => {
-    const [kept, stale] = [host.addContainer(), host.addContainer()];
-    const prevResult = add(kept);
-    add(stale);
-    writeFileSync(reservationFile("10.5.72.200"), "another\r\neth0");
-    writeFileSync(reservationFile("10.5.72.201"), "");
-    const config = { ...GC, "cni.dev/valid-attachments": [{ containerID: kept.id, ifname: "eth0" }] };
-    expect(host.call("GC", { config })).toMatchObject({ exitCode: 0, stdout: "" });
-    expect(host.reservations()).toEqual(["10.5.72.2"]);
-    expect(host.states()).toEqual([`cbr0:${kept.id}:eth0`]);
-    expect(host.call("CHECK", { container: kept, config: { prevResult } }).exitCode).toBe(0);
-  });
+  it.each(["cni.dev/valid-attachments", "cni.dev/attachments"])(
+    "GC frees what is not listed in %s and keeps what is",
+    (key) => {
+      const [kept, stale] = [host.addContainer(), host.addContainer()];
+      const prevResult = add(kept);
+      add(stale);
+      writeFileSync(reservationFile("10.5.72.200"), "another\r\neth0");
+      writeFileSync(reservationFile("10.5.72.201"), "");
+      const config = { cniVersion: "1.1.0", [key]: [{ containerID: kept.id, ifname: "eth0" }] };
+      expect(host.call("GC", { config })).toMatchObject({ exitCode: 0, stdout: "" });
+      expect(host.reservations()).toEqual(["10.5.72.2"]);
+      expect(host.states()).toEqual([`cbr0:${kept.id}:eth0`]);
+      expect(host.call("CHECK", { container: kept, config: { prevResult } }).exitCode).toBe(0);
+    },
+  );
 
   it("GC without a list frees nothing, and says so", () => {
     add(host.addContainer());

@@ -36,6 +36,7 @@ const DELEGATES: [string, AnyJson][] = [
   ["nothing", {}],
   ["flannel's shipped options", { hairpinMode: true, isDefaultGateway: true }],
   ["promiscMode and an MTU", { promiscMode: true, mtu: 1300, bridge: "br5" }],
+  ["names in another case", { hairpinmode: true, IsDefaultGateway: true, BRIDGE: "br5" }],
 ];
 
 /** Differences that stay, with ours last; docs/cni.md gives the reasons. */

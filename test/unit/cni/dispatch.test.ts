@@ -123,6 +123,22 @@ it("takes a configuration without cniVersion for 0.1.0", async () => {
   expect(calls[0]?.version).toBe("0.1.0");
 });
 
+it("reads names in any case, as the reference plugins do", async () => {
+  const stdin = `{"Name":"a","CNIVersion":"0.3.1","SUBNETFILE":"/s","X":1,
+    "delegate":{"hairpinmode":true,"IsDefaultGateway":true,"Type":"b"},"IPAM":{"datadir":"/d"},"runtimeconfig":{}}`;
+  const { calls } = await run({ stdin });
+  expect(calls[0]).toMatchObject({ networkName: "a", version: "0.3.1" });
+  expect(calls[0]?.config).toEqual({
+    name: "a",
+    cniVersion: "0.3.1",
+    subnetFile: "/s",
+    X: 1,
+    delegate: { hairpinMode: true, isDefaultGateway: true, Type: "b" },
+    ipam: { dataDir: "/d" },
+    runtimeConfig: {},
+  });
+});
+
 it.each([
   ["CHECK", "0.3.1"],
   ["GC", "1.0.0"],

@@ -42,6 +42,13 @@ it("keeps networks, containers and interfaces apart, for root alone", () => {
   expect(statSync(path.join(dir, "state")).mode & 0o777).toBe(0o700);
 });
 
+it("reads names in any case in flannel's records, which keep them as the configuration has them", () => {
+  states.write(ATTACHMENT, {});
+  writeFileSync(file("older"), JSON.stringify({ name: "net", ipmasq: true, ipam: { DataDir: "/d" } }));
+  const record = states.read({ containerId: "older", interfaceName: "eth0" });
+  expect(record).toEqual({ name: "net", ipMasq: true, ipam: { dataDir: "/d" } });
+});
+
 it("lists own and flannel's records, and unfinished ones", () => {
   states.write(ATTACHMENT, {});
   writeFileSync(file(":new:net:killed:eth0"), "{");

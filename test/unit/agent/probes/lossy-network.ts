@@ -11,27 +11,14 @@ import { Faults } from "../../../../ipam/faults.ts";
 import { silentLogger } from "../../../../ipam/log.ts";
 import { FakeClock } from "../../../support/fake-clock.ts";
 import { type Random, randomNumbers } from "../../../support/random.ts";
+import { FACTS } from "./case-fixture.ts";
 import { TARGET } from "./target-fixture.ts";
 
 const ANSWERED = { type: "answered", roundTripMs: 1 } as const;
 /** This host has no fault. */
 export const FAULTLESS: Inspection = {
   begin: () => undefined,
-  facts: () => ({
-    link: { name: "eth0", problem: null },
-    obstacle: null,
-    neighbour: "answers",
-    router: null,
-    pathMtuBytes: null,
-    neighbourMac: null,
-    isNeighbourFixed: false,
-    neighbourRefusals: 0,
-    reversePathDrops: 0,
-    checksumErrors: 0,
-    tunnel: null,
-    isTunnelUnwatched: false,
-    isNeighbourNew: false,
-  }),
+  facts: () => ({ ...FACTS, neighbour: "answers" }),
   askLink: () => undefined,
   end: () => undefined,
 };

@@ -4,21 +4,8 @@ import { afterEach, beforeEach, expect, it } from "vitest";
 import { readFirewall } from "../../../agent/explain/firewall/read-ruleset.ts";
 import { passHook } from "../../../agent/explain/firewall/ruleset.ts";
 import { CommandRunner } from "../../../backends/firewall/command.ts";
-import { Address } from "../../../ipam/addresses/ip.ts";
 import { createNetns, describeAsRoot, type TestNetns } from "../../support/netns.ts";
-
-const PACKET = {
-  family: 4,
-  source: Address.parse("10.2.1.5"),
-  destination: Address.parse("10.2.3.7"),
-  protocol: "tcp",
-  destinationPort: 443,
-  inputInterface: "cni0",
-  outputInterface: "flannel.1",
-  isToHost: false,
-  mark: 0,
-  isTracked: true,
-} as const;
+import { PACKET } from "../../support/packet-fixture.ts";
 
 describeAsRoot("the firewall of a host", () => {
   let host: TestNetns;

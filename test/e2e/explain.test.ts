@@ -1,89 +1,10 @@
-/** `tulle explain` between two hosts: the good way, and every fault named where it is. */
+/** `tulle explain` between two hosts over VXLAN: the good way, and every fault named where it is. */
 
 import { hostname } from "node:os";
 import { beforeAll, describe, expect, it } from "vitest";
 import { explainOn, type Fault, itNames, useWays } from "../support/explained-ways.ts";
+import { FOREIGN_FAULTS } from "../support/foreign-faults.ts";
 import { describeWithEtcd, useEtcdLab } from "../support/hosts.ts";
-
-/** With a daemon, which repairs what is its own at once. */
-const FOREIGN: Readonly<Record<string, Fault>> = {
-  "a blackhole route": {
-    commands: ["ip route add blackhole SUBNET/28"],
-    undo: ["ip route del blackhole SUBNET/28"],
-    ...{ outcome: "dropped", cause: "path-diverted" },
-    seen: /the blackhole route [\d.]+\/28 of table main discards the packet/,
-  },
-  "a policy rule that leads to another table": {
-    commands: ["ip route add default dev eth0 table 100", "ip rule add to SUBNET/24 lookup 100 priority 50"],
-    undo: ["ip rule del priority 50", "ip route del default dev eth0 table 100"],
-    ...{ outcome: "diverted", cause: "path-diverted" },
-    seen: /the route 0\.0\.0\.0\/0 of table 100 takes the packet by eth0, not tulled's/,
-  },
-  "a policy rule that discards": {
-    commands: ["ip rule add to SUBNET/24 prohibit priority 50"],
-    undo: ["ip rule del priority 50"],
-    ...{ outcome: "dropped", cause: "path-diverted" },
-    seen: /"50: from all to [\d.]+\/24 prohibit" discards the packet/,
-  },
-  "a rule of iptables that drops": {
-    commands: [
-      "iptables -I FORWARD 1 -o eth7 -j ACCEPT",
-      `iptables -I FORWARD 1 -i docker0 -m comment --comment 'no "way" -s 1.2.3.4' -j DROP`,
-    ],
-    undo: ["iptables -D FORWARD 1", "iptables -D FORWARD 1"],
-    ...{ outcome: "dropped", cause: "local-firewall" },
-    seen: /forward: dropped by iptables filter, chain FORWARD: -i docker0 .*-j DROP$/,
-  },
-  "a rule of nftables that drops behind one that may": {
-    commands: [
-      "nft add table inet fault",
-      'nft "add chain inet fault c { type filter hook forward priority 10; policy accept; }"',
-      "nft add rule inet fault c limit rate over 5/second drop",
-      'nft "add rule inet fault c ip daddr { SUBNET/24, 10.99.0.0/16 } ct state new icmp type echo-request drop"',
-    ],
-    undo: ["nft delete table inet fault"],
-    ...{ outcome: "dropped", cause: "local-firewall" },
-    seen: /forward: dropped by nft inet fault, chain c: ip daddr .* drop$/,
-  },
-  "forwarding that is switched off": {
-    commands: ["sysctl -qw net.ipv4.conf.docker0.forwarding=0"],
-    undo: ["sysctl -qw net.ipv4.conf.docker0.forwarding=1"],
-    ...{ outcome: "dropped", cause: "forwarding-off" },
-    seen: /net\.ipv4\.conf\.docker0\.forwarding is 0/,
-  },
-  "a bridge that is down": {
-    commands: ["ip link set docker0 down"],
-    undo: ["ip link set docker0 up"],
-    ...{ outcome: "dropped", cause: "bridge-down" },
-    seen: /bridge docker0 of this host's containers is down/,
-  },
-  "the reverse path filter": {
-    commands: [
-      "ip route add default dev eth0 table 101",
-      "ip rule add from SUBNET/24 to OWN/24 lookup 101 priority 40",
-      "sysctl -qw net.ipv4.conf.docker0.rp_filter=1",
-    ],
-    undo: [
-      "ip rule del priority 40",
-      "ip route flush table 101",
-      "sysctl -qw net.ipv4.conf.docker0.rp_filter=0",
-    ],
-    ...{ outcome: "dropped", cause: "reverse-path-filter" },
-    seen: /the reverse path filter drops it/,
-  },
-  "a longer route of another program by a router": {
-    commands: ["ip route add $(echo SUBNET | sed s/0$/2/) via 192.168.50.1 dev eth0"],
-    undo: ["ip route del $(echo SUBNET | sed s/0$/2/)"],
-    ...{ outcome: "diverted", cause: "path-diverted" },
-    seen: /takes the packet by eth0/,
-  },
-  "a longer route of another program, by which the lease is rejected": {
-    commands: ["ip route add SUBNET/28 dev eth0 src 192.168.50.11"],
-    undo: ["ip route del SUBNET/28 dev eth0"],
-    ...{ outcome: "diverted", cause: "path-diverted" },
-    seen: /the route [\d.]+\/28 of table main takes the packet by eth0/,
-  },
-};
 
 /** Of what tulled made, or would react to: its daemon is stopped. */
 const OURS: Readonly<Record<string, Fault>> = {
@@ -327,7 +248,7 @@ describeWithEtcd("explaining a way over VXLAN", () => {
     expect(toNone().text).toMatch(/no route leads to 10\.2\.255\.77 .*: no lease contains it/);
   });
 
-  describe("names", () => itNames(ways, FOREIGN));
+  describe("names", () => itNames(ways, FOREIGN_FAULTS));
 
   describe("without a daemon", () => {
     const nowhere = "--run-dir=/nowhere";
@@ -369,49 +290,5 @@ describeWithEtcd("explaining a way over VXLAN", () => {
     });
 
     itNames(ways, OURS, nowhere);
-  });
-});
-
-describeWithEtcd("explaining a way without a tunnel", () => {
-  const config = { Network: "10.2.0.0/16", Backend: { Type: "host-gw" } };
-  const net = useEtcdLab("direct", { hosts: 2, config });
-  const ways = useWays(net);
-
-  it("follows a packet to the other host", () => {
-    const { steps, end } = ways.explain();
-    expect(end).toMatchObject({ outcome: "leaves", cause: null });
-    expect(end.text).toMatch(/^the packet leaves by eth0 for 10\.2\.[\d.]+ via 192\.168\.50\.12, peer /);
-    expect(steps.filter(({ state }) => state !== "ok")).toEqual([]);
-  });
-
-  it("names a host that does not answer on the link", async () => {
-    ways.inject({ commands: ["ip neigh flush dev eth0"], undo: [] });
-    net.host(2).run("ip", "link", "set", "eth0", "down");
-    expect(() => ways.from.netns.exec("ping", ["-c1", "-W2", ways.to.address])).toThrow();
-    const { end } = ways.explain();
-    expect(end).toMatchObject({ outcome: "dropped", cause: "host-down" });
-    expect(end.text).toMatch(/nothing answers for 192\.168\.50\.12 on eth0/);
-    net.host(2).run("ip", "link", "set", "eth0", "up");
-  });
-
-  describe("names", () => itNames(ways, FOREIGN));
-});
-
-describeWithEtcd("explaining a way through a program", () => {
-  const net = useEtcdLab("program", {
-    hosts: 2,
-    config: { Network: "10.2.0.0/16", Backend: { Type: "udp" } },
-  });
-  const ways = useWays(net);
-
-  it("follows a packet to the other host by what the daemon knows", () => {
-    const { steps, end } = ways.explain("udp", "53");
-    expect(end, JSON.stringify(steps, null, 1)).toMatchObject({ outcome: "leaves", cause: null });
-    expect(end.text).toMatch(/by eth0 as packets of the udp backend for 192\.168\.50\.12, peer /);
-    const { end: alone } = ways.explain("--run-dir=/nowhere");
-    expect(alone).toMatchObject({
-      outcome: "unknown",
-      text: expect.stringMatching(/the packet enters flannel0; a program/),
-    });
   });
 });

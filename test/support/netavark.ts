@@ -78,3 +78,11 @@ export function callNetavark(host: CniHost, verb: string, call: NetavarkCall = {
   });
   return { exitCode: status, stdout, stderr, json: stdout === "" ? null : JSON.parse(stdout) };
 }
+
+/** Devices, reservations, records and tables of attachments that a host still has. */
+export function leftoversOn(host: CniHost): readonly string[] {
+  return [
+    ...host.leftovers().filter((name) => name !== "lock"),
+    ...host.netns.exec("nft", ["list", "tables"]).split("\n").filter(Boolean),
+  ];
+}

@@ -1,12 +1,17 @@
 /** The verbs of the built netavark plugin against the kernel: answers, devices, ports, and what must not stay. */
 
 import { spawn } from "node:child_process";
-import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { type AnyJson, type CniContainer, CniHost, SUBNET_ENV } from "../../support/cni-host.ts";
-import { callNetavark, NETAVARK_NODE_FORM, type NetavarkCall, networkOf } from "../../support/netavark.ts";
+import {
+  callNetavark,
+  leftoversOn,
+  NETAVARK_NODE_FORM,
+  type NetavarkCall,
+  networkOf,
+} from "../../support/netavark.ts";
 import { describeAsRoot } from "../../support/netns.ts";
 
 const KILLER = join(import.meta.dirname, "../../support/kill-at-effect.cjs");
@@ -37,11 +42,7 @@ describeAsRoot("tulle-netavark", () => {
       stderr: "",
       json: null,
     });
-  /** Devices, reservations, records and tables of attachments. */
-  const leftovers = () => [
-    ...host.leftovers().filter((name) => name !== "lock"),
-    ...host.netns.exec("nft", ["list", "tables"]).split("\n").filter(Boolean),
-  ];
+  const leftovers = () => leftoversOn(host);
 
   it("tells its version and that of the interface", () => {
     expect(call("info")).toMatchObject({
@@ -335,68 +336,6 @@ describeAsRoot("tulle-netavark", () => {
         teardown(next);
       });
       expect(kills).toBeGreaterThan(15);
-    });
-  });
-
-  describe("with -o network, while tulled is away", () => {
-    const SILENT =
-      'require("node:net").createServer(() => {}).listen(process.argv[1], () => console.log("up"))';
-    const named = (): NetavarkCall => {
-      const folders = networkOf(host).options as object;
-      const { subnet_file: _, ...own } = folders as Record<string, string>;
-      return { network: { options: { ...own, network: "blue", run_dir: join(host.dir, "run") } } };
-    };
-
-    it("says within two seconds that tulled does not run, and leaves nothing", () => {
-      const container = host.addContainer();
-      for (const answer of [call("create", named()), call("setup", { container, ...named() })]) {
-        expect(answer.exitCode).toBe(1);
-        expect(answer.json.error).toMatch(
-          /tulled does not answer on .*netavark\.sock: it does not run; start/,
-        );
-      }
-      expect(leftovers()).toEqual([]);
-      expect(container.netns.exec("ip", ["-o", "link"])).not.toContain("eth0");
-    });
-
-    it("gives up on a daemon that says nothing", async () => {
-      mkdirSync(join(host.dir, "run"), { recursive: true });
-      const silent = spawn(process.execPath, ["-e", SILENT, join(host.dir, "run", "netavark.sock")]);
-      try {
-        await new Promise((resolve) => silent.stdout.once("data", resolve));
-        const { json } = call("setup", { container: host.addContainer(), ...named() });
-        expect(json.error).toMatch(/nothing within 2 s/);
-        expect(leftovers()).toEqual([]);
-      } finally {
-        silent.kill();
-      }
-    });
-
-    it("tears down with a warning, any number of times", () => {
-      const container = host.addContainer();
-      for (let round = 0; round < 2; round++) {
-        const answer = call("teardown", { container, ...named() });
-        expect(answer).toMatchObject({ exitCode: 0, stdout: "" });
-        expect(answer.stderr).toMatch(/tulled frees the addresses later/);
-      }
-    });
-
-    it.each([
-      ["subnets", { subnets: [{ subnet: "10.9.0.0/24" }] }, /leave --subnet out/],
-      ["routes", { routes: [{ destination: "10.7.0.0/16" }] }, /leave --route out/],
-      ["a bridge", { network_interface: "br0" }, /leave --interface-name out/],
-    ])("rejects %s", (_, more, message) => {
-      const { json } = call("create", { network: { ...named().network, ...more } });
-      expect(json.error).toMatch(message);
-    });
-
-    it("rejects a network without a name, and other options", () => {
-      const options = named().network?.options as object;
-      for (const [bad, message] of [
-        [{ network: "" }, /options\.network: "" is wrong/],
-        [{ cni_network: "x" }, /options\.cni_network.*give one of network/],
-      ] as const)
-        expect(call("create", { network: { options: { ...options, ...bad } } }).json.error).toMatch(message);
     });
   });
 });

@@ -7,7 +7,6 @@ import { NetlinkConnection } from "../../backends/netlink/connection.ts";
 import { FAMILIES } from "../../ipam/addresses/ip.ts";
 import { systemClock } from "../../ipam/clock.ts";
 import { ConfigError } from "../../ipam/errors.ts";
-import { formatJson } from "../../ipam/escape.ts";
 import { surveyContainers } from "../container-probes/container-survey.ts";
 import { ProbeContainer } from "../container-probes/probe-container.ts";
 import { MOST_PEERS } from "../container-probes/records.ts";
@@ -60,8 +59,7 @@ export const connectivity: CommandModule = {
         const verdicts = new Set(measured.measures.map(verdictOf));
         if (verdicts.has("broken")) context.exitWith(EXIT_BROKEN);
         else if (verdicts.has("unknown")) context.exitWith(EXIT_UNKNOWN);
-        if (options.json)
-          context.out.write(`${formatJson(connectivityToJson(measured, list.hostNames), 2)}\n`);
+        if (options.json) context.out.json(connectivityToJson(measured, list.hostNames));
         else if (measured.measures.length === 0) context.out.line("this host has no peers");
         else context.out.write(formatConnectivity(measured, list.hostNames, context.out));
       });

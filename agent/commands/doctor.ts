@@ -1,6 +1,5 @@
 /** `tulle doctor`: finds out why the network does not work on this host. Reads only. */
 
-import { formatJson } from "../../ipam/escape.ts";
 import { FLAG_NAMES, type FlagName, flagOf } from "../config/flags.ts";
 import { formatFindings } from "../doctor/finding-view.ts";
 import type { CommandModule } from "../terminal/command.ts";
@@ -37,7 +36,8 @@ export const doctor: CommandModule = {
         const { examine } = await import("../doctor/examine.ts");
         const findings = await examine(context, serviceFile);
         if (findings.some(({ verdict }) => verdict === "fail")) context.exitWith(1);
-        context.out.write(json ? `${formatJson(findings, 2)}\n` : formatFindings(findings, context.out));
+        if (json) context.out.json(findings);
+        else context.out.write(formatFindings(findings, context.out));
       });
   },
 };

@@ -11,7 +11,7 @@ import type { WireguardDevice } from "../../backends/netlink/wireguard.ts";
 import { Address } from "../../ipam/addresses/ip.ts";
 import { DEFAULT_PATHS } from "../../ipam/config/default-paths.ts";
 import { ConfigError } from "../../ipam/errors.ts";
-import { escapeText, formatJson } from "../../ipam/escape.ts";
+import { escapeText } from "../../ipam/escape.ts";
 import { Steps } from "../explain/explanation.ts";
 import { readFirewall } from "../explain/firewall/read-ruleset.ts";
 import { readIpsecPolicies } from "../explain/ipsec-step.ts";
@@ -52,7 +52,7 @@ export const explain: CommandModule = {
           const heading = `${origin} to ${destination}, ${describePacket(kind)}`;
           if (options?.json) {
             const packet = { source: origin, destination, ...kind };
-            context.out.write(`${formatJson({ packet, ...explanation }, 2)}\n`);
+            context.out.json({ packet, ...explanation });
           } else context.out.write(formatExplanation(heading, explanation, context.out));
         },
       );

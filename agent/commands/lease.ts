@@ -6,7 +6,6 @@
 
 import type { Command } from "commander";
 import { ConfigError } from "../../ipam/errors.ts";
-import { formatJson } from "../../ipam/escape.ts";
 import { listAffinityRecords } from "../../ipam/leases/affinity.ts";
 import { withdrawLease } from "../../ipam/leases/withdrawal.ts";
 import { resolveHosts } from "../host/resolve-hosts.ts";
@@ -43,7 +42,7 @@ function defineShow(command: Command, context: CommandContext): void {
     .action(async (which: string, { json }: { readonly json?: true }) => {
       const { listing, hosts } = await withNetwork(context, readNamed);
       const found = selectLease(auditLeases(listing).leases, which);
-      if (json) context.out.write(`${formatJson(leaseToJson(found, hosts), 2)}\n`);
+      if (json) context.out.json(leaseToJson(found, hosts));
       else context.out.write(formatLease(found, hosts, context.out));
     });
 }

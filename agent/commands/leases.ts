@@ -1,6 +1,5 @@
 /** `tulle leases`: all leases of the network, and which of them the daemons reject. Reads only. */
 
-import { formatJson } from "../../ipam/escape.ts";
 import { type AuditedLease, auditLeases } from "../leases/lease-audit.ts";
 import type { CommandModule } from "../terminal/command.ts";
 import { formatLeases, leaseToJson } from "../terminal/lease-view.ts";
@@ -14,13 +13,7 @@ export const leases: CommandModule = {
       .action(async ({ json }: { readonly json?: true }) => {
         const { listing, hosts } = await withNetwork(context, readNamed);
         const all: readonly AuditedLease[] = auditLeases(listing).leases;
-        if (json)
-          context.out.write(
-            `${formatJson(
-              all.map((one) => leaseToJson(one, hosts)),
-              2,
-            )}\n`,
-          );
+        if (json) context.out.json(all.map((one) => leaseToJson(one, hosts)));
         else context.out.write(formatLeases(all, hosts, context.out));
       });
   },

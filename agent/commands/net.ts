@@ -11,7 +11,7 @@ import { describedOptions } from "../../backends/registry.ts";
 import type { NetworkConfig } from "../../ipam/config/network-config.ts";
 import { parseNetworkConfig } from "../../ipam/config/network-config-parser.ts";
 import { ConfigError, ConflictError, errorMessage } from "../../ipam/errors.ts";
-import { escapeJson, escapeText, formatJson } from "../../ipam/escape.ts";
+import { escapeJson, escapeText } from "../../ipam/escape.ts";
 import type { ConfigEntry } from "../../ipam/stores/contracts.ts";
 import { auditLeases } from "../leases/lease-audit.ts";
 import { migrationOf } from "../leases/migration.ts";
@@ -118,11 +118,8 @@ function defineMigrate(command: Command, context: CommandContext): void {
       const { listing, hosts } = await withNetwork(context, readNamed);
       const migration = migrationOf(auditLeases(listing));
       if (migration.behind.length > 0) context.exitWith(1);
-      context.out.write(
-        json
-          ? `${formatJson(migrationToJson(migration, hosts), 2)}\n`
-          : formatMigration(migration, hosts, context.out),
-      );
+      if (json) context.out.json(migrationToJson(migration, hosts));
+      else context.out.write(formatMigration(migration, hosts, context.out));
     });
 }
 

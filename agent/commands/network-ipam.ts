@@ -3,7 +3,6 @@
 import type { Command } from "commander";
 import { Address } from "../../ipam/addresses/ip.ts";
 import { ConfigError } from "../../ipam/errors.ts";
-import { formatJson } from "../../ipam/escape.ts";
 import {
   type AddressAudit,
   auditAddresses,
@@ -39,13 +38,7 @@ function defineList(command: Command, context: CommandContext): void {
     .action(async (name: string | undefined, { json }: { readonly json?: true }) => {
       const { overview, audit } = await read(context, name);
       const { out } = context;
-      if (json)
-        out.write(
-          `${formatJson(
-            audit.addresses.map((each) => addressToJson(each, overview)),
-            2,
-          )}\n`,
-        );
+      if (json) out.json(audit.addresses.map((each) => addressToJson(each, overview)));
       else out.write(formatAddresses(audit.addresses, overview, out));
     });
 }
@@ -65,10 +58,9 @@ function defineCheck(command: Command, context: CommandContext): void {
       ];
       for (const problem of problems) context.out.line(problem);
       if (problems.length > 0) context.exitWith(EXIT_PROBLEMS);
-      const counted = `${audit.addresses.length} ${audit.addresses.length === 1 ? "address" : "addresses"}`;
-      context.out.line(
-        `${counted}, ${problems.length === 0 ? "all in order" : `${problems.length} problems`}`,
-      );
+      const { length } = problems;
+      const verdict = length === 0 ? "all in order" : `${length} ${length === 1 ? "problem" : "problems"}`;
+      context.out.line(`${counted(audit.addresses.length)}, ${verdict}`);
     });
 }
 

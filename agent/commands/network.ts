@@ -4,7 +4,6 @@ import type { Command } from "commander";
 import { entriesOf } from "../../ipam/addresses/ip.ts";
 import { systemClock } from "../../ipam/clock.ts";
 import { ConfigError } from "../../ipam/errors.ts";
-import { formatJson } from "../../ipam/escape.ts";
 import type { NamedNetwork } from "../../ipam/named-networks/named-network.ts";
 import { type CreateOptions, createRequest } from "../named-networks/create-request.ts";
 import { openCatalogue } from "../named-networks/open-catalogue.ts";
@@ -66,7 +65,7 @@ function defineList(command: Command, context: CommandContext): void {
       const overview = await read(context);
       const all = overview.networks.map((each) => networkToJson(each, overview));
       const nowSeconds = Math.floor(context.dateMs() / 1000);
-      if (json) context.out.write(`${formatJson(all, 2)}\n`);
+      if (json) context.out.json(all);
       else context.out.write(formatNetworks(overview, nowSeconds, context.out));
       for (const problem of overview.problems) context.err.line(`tulle network: ${problem}`);
     });
@@ -79,7 +78,7 @@ function defineInspect(command: Command, context: CommandContext): void {
     .action(async (name: string, { json }: JsonOption) => {
       const overview = await read(context);
       const found = selectNetwork(overview.networks, name);
-      if (json) context.out.write(`${formatJson(networkToJson(found, overview), 2)}\n`);
+      if (json) context.out.json(networkToJson(found, overview));
       else context.out.write(formatNetwork(found, overview, context.out));
     });
 }

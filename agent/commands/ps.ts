@@ -1,6 +1,5 @@
 /** `tulle ps`: which containers have which addresses, on which networks and hosts. Reads only. */
 
-import { formatJson } from "../../ipam/escape.ts";
 import { readOverview } from "../named-networks/overview.ts";
 import { selectNetwork } from "../named-networks/select-network.ts";
 import type { CommandModule } from "../terminal/command.ts";
@@ -30,7 +29,7 @@ export const ps: CommandModule = {
             (network === null || placed.network.id === network.id) &&
             (host === undefined || placed.host === host || placed.hostName === host),
         );
-        if (json) context.out.write(`${formatJson(members.map(containerToJson), 2)}\n`);
+        if (json) context.out.json(members.map(containerToJson));
         else context.out.write(formatContainers(members, context.out));
         for (const problem of overview.problems) context.err.line(`tulle ps: ${problem}`);
       });

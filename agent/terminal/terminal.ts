@@ -5,7 +5,7 @@
  * command writes: names and values in it come from stores, files and flags.
  */
 
-import { escapeText } from "../../ipam/escape.ts";
+import { escapeText, formatJson } from "../../ipam/escape.ts";
 import type { Environment } from "../config/settings.ts";
 import { escapeSentence, SENTENCE_LIMIT } from "./error-line.ts";
 import { overScreen, type ScreenSize } from "./screen.ts";
@@ -33,6 +33,8 @@ export interface Terminal {
   write(text: string): void;
   /** Writes one line, escaped and bounded; the line break is added. */
   line(text: string): void;
+  /** Writes a value as indented JSON, for programs. */
+  json(value: object | null): void;
   /** Goes back to the start of a line that is not ended yet, so that it can be written over. */
   restartLine(): void;
   /** Writes text as `write` does, in place of all that the screen shows: its first lines, as many as fit. */
@@ -65,6 +67,7 @@ export function openTerminal(stream: TextStream, environment: Environment): Term
   return {
     write: (text) => void stream.write(escapeLines(text)),
     line: (text) => void stream.write(`${escapeSentence(text)}\n`),
+    json: (value) => void stream.write(`${formatJson(value, 2)}\n`),
     restartLine: () => void stream.write("\r"),
     showInstead: (text) => void stream.write(overScreen(escapeLines(text), sizeOf(stream))),
     followSize: (listener, signal) => {

@@ -5,9 +5,8 @@
  */
 
 import { pause, systemClock } from "../../ipam/clock.ts";
-import { CodecError, ConfigError } from "../../ipam/errors.ts";
-import { formatJson } from "../../ipam/escape.ts";
-import { isJsonObject } from "../../ipam/json.ts";
+import { ConfigError } from "../../ipam/errors.ts";
+import { askStatus } from "../report/ask-status.ts";
 import { askControl } from "../report/control.ts";
 import type { StatusReport } from "../report/status.ts";
 import type { CommandContext, CommandModule } from "../terminal/command.ts";
@@ -48,8 +47,8 @@ export const status: CommandModule = {
 /** Writes the status once; true when the host is ready. */
 async function showStatus({ json, peers }: StatusOptions, context: CommandContext): Promise<boolean> {
   const { out } = context;
-  const report = await askStatus(context);
-  if (json) out.write(`${formatJson(report, 2)}\n`);
+  const report = await readStatus(context);
+  if (json) out.json(report);
   else out.write(await statusText(report, { listPeers: peers ?? false }, context));
   return report?.isReady ?? false;
 }
@@ -67,7 +66,7 @@ async function watchStatus({ peers, json }: StatusOptions, context: CommandConte
   let text = "";
   out.followSize(() => out.showInstead(text), signal);
   while (!signal.aborted) {
-    text = await askStatus(context)
+    text = await readStatus(context)
       .then((report) => statusText(report, options, context))
       .catch((error: unknown) => errorLine("tulle", error));
     if (signal.aborted) return;
@@ -76,13 +75,9 @@ async function watchStatus({ peers, json }: StatusOptions, context: CommandConte
   }
 }
 
-async function askStatus(context: CommandContext): Promise<StatusReport | null> {
-  return readReport(await ask("/status", context));
-}
-
-async function ask(route: string, context: CommandContext): Promise<unknown> {
+async function readStatus(context: CommandContext): Promise<StatusReport | null> {
   const { files } = await context.config();
-  return await askControl(files.runDir, route, context.signal);
+  return await askStatus(files.runDir, context.signal);
 }
 
 async function statusText(
@@ -93,15 +88,7 @@ async function statusText(
   if (report !== null) {
     return formatStatus(report, { ...options, nowMs: systemClock.monotonicMs(), terminal: context.out });
   }
-  const reason = escapeSentence(String(await ask("/summary", context)));
+  const { files } = await context.config();
+  const reason = escapeSentence(String(await askControl(files.runDir, "/summary", context.signal)));
   return `the daemon runs, but has not joined its network yet: ${reason}\n`;
-}
-
-/** Checks only that it is a report; a daemon of another version may say more or less in it. */
-function readReport(answer: unknown): StatusReport | null {
-  if (answer === null) return null;
-  if (isJsonObject(answer) && typeof answer.isReady === "boolean" && isJsonObject(answer.kernel)) {
-    return answer as unknown as StatusReport;
-  }
-  throw new CodecError("the daemon's answer is not a status: its version may differ; restart it");
 }

@@ -8,7 +8,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { closeSync, openSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { TulleError } from "../../ipam/errors.ts";
-import { askControl } from "../report/control.ts";
+import { askStatus } from "../report/ask-status.ts";
 import type { StatusReport } from "../report/status.ts";
 
 export interface DaemonOptions {
@@ -67,8 +67,7 @@ export class Daemon {
   /** Its status; null while it does not answer or has not joined a network. */
   async status(): Promise<StatusReport | null> {
     try {
-      const answer = await askControl(this.#controlDirectory, "/status", AbortSignal.timeout(5_000));
-      return answer as StatusReport | null;
+      return await askStatus(this.#controlDirectory, AbortSignal.timeout(5_000));
     } catch (error) {
       if (error instanceof TulleError && error.code === "TULLE_CONTROL") return null;
       throw error;

@@ -7,6 +7,7 @@ import { isPluginFound } from "../docker/plugin-folders.ts";
 import { isDockerWanted } from "../docker/wanted.ts";
 import type { EngineServiceStatus } from "../engines/engine-service.ts";
 import { isNameServerThere } from "../names/probe.ts";
+import { askStatus } from "../report/ask-status.ts";
 import { askControl, isControlServed } from "../report/control.ts";
 import { isAnswered } from "../report/private-socket.ts";
 import type { StatusReport } from "../report/status.ts";
@@ -23,7 +24,7 @@ export interface DaemonView {
 
 export async function lookAtDaemon({ files }: AgentConfig, signal: AbortSignal): Promise<DaemonView> {
   try {
-    const report = (await askControl(files.runDir, "/status", signal)) as StatusReport | null;
+    const report = await askStatus(files.runDir, signal);
     const isReady = report?.isReady ?? false;
     if (report === null || !isReady) {
       return {

@@ -3,12 +3,12 @@
 import { type Address, Prefix } from "../../ipam/addresses/ip.ts";
 import { errorMessage, TulleError } from "../../ipam/errors.ts";
 import { labelOf } from "../../ipam/hosts/host-label.ts";
-import { isJsonObject } from "../../ipam/json.ts";
 import { readStrayKey } from "../../ipam/leases/lease-codec.ts";
 import type { PathCause } from "../probes/path-cause.ts";
 import type { ProbeTarget } from "../probes/probe.ts";
 import type { PathHealth } from "../probes/prober.ts";
 import { readTargets, type TargetList } from "../probes/target-list.ts";
+import { askStatus } from "../report/ask-status.ts";
 import { askControl } from "../report/control.ts";
 import type { StatusReport } from "../report/status.ts";
 
@@ -73,9 +73,9 @@ export async function readKnowledge(runDir: string, signal: AbortSignal): Promis
   try {
     const [list, status] = await Promise.all([
       askControl(runDir, "/probe-targets", signal).then(readTargets),
-      askControl(runDir, "/status", signal),
+      askStatus(runDir, signal),
     ]);
-    return knowledgeOf(list, isJsonObject(status) ? (status as unknown as Partial<StatusReport>) : {});
+    return knowledgeOf(list, status ?? {});
   } catch (error) {
     if (!(error instanceof TulleError)) throw error;
     return { ...NOTHING_KNOWN, problem: `leases and peers are not known: ${errorMessage(error)}` };

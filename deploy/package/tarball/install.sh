@@ -148,8 +148,9 @@ install_all() {
         abandon "a file could not be written, see above; the version that was installed is unchanged"
     fi
     trap '' HUP INT TERM
-    for_each_file move_into_place
+    # Before the renames: the former version may have named the same files by another path, as where PREFIX is a link.
     remove_superfluous
+    for_each_file move_into_place
     mv -f "$LIST$ASIDE" "$LIST"
     if is_live; then restart_running; fi
 }
@@ -180,7 +181,7 @@ remove_own_folders() {
 other_program() {
     program=$(sed -n 's|^ExecStart=\(/[^ ]*/tulled\)\( .*\)\{0,1\}$|\1|p' "$DESTDIR/etc/systemd/system/tulled.service" 2>/dev/null) ||
         true
-    [ "$program" = "$PREFIX/bin/tulled" ] || [ ! -x "$DESTDIR$program" ] || [ -d "$DESTDIR$program" ] || echo "$program"
+    [ "$DESTDIR$program" -ef "$DESTDIR$PREFIX/bin/tulled" ] || [ ! -x "$DESTDIR$program" ] || [ -d "$DESTDIR$program" ] || echo "$program"
 }
 
 uninstall_all() {

@@ -105,6 +105,24 @@ describeWithDebian("the install script", () => {
     expect({ exitCode, out, err }).toEqual({ exitCode: 0, out: "changed\n", err: "" });
   });
 
+  it("upgrades and uninstalls by any path to the same prefix", () => {
+    const { exitCode, out, err } = run(`
+      mkdir /data
+      ln -s /data /opt/link
+      PREFIX=/data ${script("0.1.0")}
+      PREFIX=/opt/link ${script("0.2.0")}
+      /data/bin/tulle version
+      grep ExecStart= /etc/systemd/system/tulled.service
+      test -f /etc/sysctl.d/90-tulle.conf
+      PREFIX=/data// /data/share/tulle/install.sh --uninstall
+      find /data /etc/systemd/system /etc/sysctl.d -name '*tulle*'`);
+    expect({ exitCode, err }).toEqual({ exitCode: 0, err: "" });
+    expect(out.trimEnd().split("\n")).toEqual([
+      expect.stringMatching(/^tulle \d/),
+      "ExecStart=/opt/link/bin/tulled $TULLED_OPTIONS",
+    ]);
+  });
+
   it("uses the distribution's folders with PREFIX=/usr, and touches nothing outside of DESTDIR", () => {
     const { exitCode, out, err } = run(`
       ${LIST_FILES} > /packages/before

@@ -1,7 +1,7 @@
 /** Which program the executable is to be: by its name, or by the first word. Reads links only. */
 
-import { readlinkSync } from "node:fs";
-import { basename, dirname, resolve } from "node:path";
+import { accessSync, constants, readlinkSync } from "node:fs";
+import { basename, delimiter, dirname, join, resolve } from "node:path";
 import { escapeText } from "../../ipam/escape.ts";
 
 const NAMES = ["tulle", "tulled", "tulle-cni", "tulle-netavark"] as const;
@@ -15,6 +15,9 @@ export const COMMAND_LINE = /^tulle(-linux-\w+)?$/;
 const MOST_LINKS = 40;
 
 const LONGEST_NAME = 255;
+
+/** Of execvp(3), where the variable is not set. */
+const DEFAULT_PATH = "/bin:/usr/bin";
 
 export interface ProgramChoice {
   readonly program: ProgramName;
@@ -37,7 +40,7 @@ export function chooseProgram(
   environment: Readonly<Record<string, string | undefined>>,
 ): ProgramChoice {
   let isCommandLine = false;
-  for (const name of namesOf(calledAs)) {
+  for (const name of namesOf(calledAs, environment.PATH ?? DEFAULT_PATH)) {
     if (COMMAND_LINE.test(name)) isCommandLine = true;
     else if (isProgram(name)) return { program: name, isFirstWord: false };
   }
@@ -51,11 +54,10 @@ export function chooseProgram(
 }
 
 /** The name of a file, and those of the files that it links to. */
-function* namesOf(calledAs: string): Generator<string> {
+function* namesOf(calledAs: string, searchPath: string): Generator<string> {
   yield basename(calledAs);
-  // The shell found it in PATH; its name says enough.
-  if (!calledAs.includes("/")) return;
-  let file = calledAs;
+  // Of a file that the shell found in PATH, it passes on the word alone.
+  let file = calledAs.includes("/") ? calledAs : (foundIn(searchPath, calledAs) ?? calledAs);
   for (let count = 0; count < MOST_LINKS; count++) {
     let target: string;
     try {
@@ -66,6 +68,20 @@ function* namesOf(calledAs: string): Generator<string> {
     file = resolve(dirname(file), target);
     yield basename(file);
   }
+}
+
+/** As execvp(3) looks for a program; null where none is there. */
+function foundIn(searchPath: string, name: string): string | null {
+  for (const folder of searchPath.split(delimiter)) {
+    const file = join(folder, name);
+    try {
+      accessSync(file, constants.X_OK);
+      return file;
+    } catch {
+      // the next folder may have it
+    }
+  }
+  return null;
 }
 
 function isProgram(name: string): name is ProgramName {

@@ -178,6 +178,9 @@ describeCompiled("the executable's names and surroundings", () => {
     expect(run("tulle-linux-x64", ["tulled", "--version"]).stdout).toMatch(/^tulled \d/);
     expect(run("tulle-netavark", ["info"]).stdout).toContain("api_version");
     expect(run("netavark/tulle", ["info"]).stdout).toContain("api_version");
+    symlinkSync("tulled", join(folder, "agent"));
+    const called = spawnSync("agent", ["--version"], { encoding: "utf8", env: { PATH: folder } });
+    expect(called.stdout).toMatch(/^tulled \d/);
     expect(run("tulle-cni", [], { CNI_COMMAND: "VERSION" }).stdout).toContain("supportedVersions");
   });
 

@@ -10,7 +10,7 @@ let folder = "";
 beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), "tulle-names-"));
   for (const name of ["bin", "plugins"]) mkdirSync(join(folder, name));
-  for (const name of ["bin/tulle", "bin/renamed"]) writeFileSync(join(folder, name), "");
+  for (const name of ["bin/tulle", "bin/renamed"]) writeFileSync(join(folder, name), "", { mode: 0o755 });
   for (const name of ["tulled", "tulle-cni", "tulle-netavark"]) link("tulle", `bin/${name}`);
   link("../bin/tulle-netavark", "plugins/tulle");
   link(join(folder, "bin/tulle-cni"), "plugins/flannel");
@@ -48,6 +48,16 @@ describe("the program of the executable", () => {
     expect(choose(at("plugins/tulle"), ["info"])).toBe("tulle-netavark");
     expect(choose(at("plugins/flannel"))).toBe("tulle-cni");
     expect(choose(at("plugins/alias"), ["status"])).toBe("tulle");
+  });
+
+  it("is the one that a link in PATH names, of which a shell passes on the last name only", () => {
+    const environment = { PATH: `${at("absent")}:${at("bin")}:${at("plugins")}` };
+    link(at("bin/tulled"), "plugins/flanneld");
+    expect(choose("flanneld", ["--version"], environment)).toBe("tulled");
+    expect(choose("alias", ["status"], environment)).toBe("tulle");
+    expect(choose("tulle", ["status"], environment)).toBe("tulle");
+    expect(() => choose("to-renamed", ["status"], environment)).toThrow(UnknownNameError);
+    expect(() => choose("flanneld", ["--version"], {})).toThrow(UnknownNameError);
   });
 
   it("is the first word of the command line, and of a file with another name", () => {

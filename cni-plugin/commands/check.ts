@@ -10,13 +10,19 @@ import type { JsonObject } from "../../ipam/json.ts";
 import { readDataDir } from "../config/address-config.ts";
 import type { BridgeOptions } from "../config/bridge-options.ts";
 import { planExamination, typeOf } from "../config/plan.ts";
-import { toContainerRoute } from "../config/routes.ts";
+import { toContainerRoute, withGateways } from "../config/routes.ts";
 import { openAddresses } from "../host/addresses.ts";
 import { currentDelegate, openNetns, statesOf } from "../host/host.ts";
 import { isTuned } from "../host/tuned.ts";
 import type { Call } from "../protocol/call.ts";
 import { CNI_CODES, CniError } from "../protocol/errors.ts";
-import { type CniResult, parseResult, type ResultInterface, type ResultIp } from "../protocol/result.ts";
+import {
+  type CniResult,
+  formatResult,
+  parseResult,
+  type ResultInterface,
+  type ResultIp,
+} from "../protocol/result.ts";
 
 /** Throws CniError 102 that lists every difference, and 7 for a prevResult that is missing or another container's. */
 export async function check(call: Call): Promise<null> {
@@ -27,7 +33,7 @@ export async function check(call: Call): Promise<null> {
   const result = parseResult(prevResult, call.version);
   const delegate = statesOf(call).read(call) ?? currentDelegate(call);
   const options = planExamination(delegate, call.args);
-  if (options === null) return forward(call, delegate);
+  if (options === null) return forward(call, delegate, result);
   const ips = addressesOfContainer(call, result);
   const netns = openNetns(call.netnsPath);
   try {
@@ -119,10 +125,15 @@ async function reservationDifferences(
     .map(({ address }) => `${address.address} is not reserved for it`);
 }
 
-async function forward(call: Call, delegate: JsonObject): Promise<null> {
+/**
+ * Plugins look for the routes of prevResult as they stand there. Those without a gateway, as flannel adds one per network,
+ * were made by the gateway of the address (ConfigureIface of containernetworking/plugins), and none would be found.
+ */
+async function forward(call: Call, delegate: JsonObject, result: CniResult): Promise<null> {
   const { invokePlugin } = await import("../host/invoke.ts");
+  const prevResult = formatResult(withGateways(result), call.version);
   // The record's version may be older than that of prevResult, and than CHECK itself.
-  const { cniVersion = "", prevResult = null } = call.config;
+  const { cniVersion = "" } = call.config;
   invokePlugin("CHECK", typeOf(delegate), { ...delegate, cniVersion, prevResult }, call);
   return null;
 }

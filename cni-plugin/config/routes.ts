@@ -5,7 +5,7 @@ import { Address, type Family, Prefix } from "../../ipam/addresses/ip.ts";
 import type { Allocation } from "../../ipam/containers/ranges.ts";
 import type { JsonValue } from "../../ipam/json.ts";
 import { CNI_CODES, CniError } from "../protocol/errors.ts";
-import type { ResultRoute } from "../protocol/result.ts";
+import type { CniResult, ResultRoute } from "../protocol/result.ts";
 import type { AddressConfig } from "./address-config.ts";
 
 /** The configured routes and, where asked for, a default route per family that has none. */
@@ -38,6 +38,17 @@ export function requireOwnDefault({ routes, request }: AddressConfig): void {
       `isDefaultGateway: true is wrong; ipam.routes has a default route by ${gateway}, keep one of the two`,
     );
   }
+}
+
+/** The result with the gateway of each route spelled out: of its family's first address that has one. */
+export function withGateways(result: CniResult): CniResult {
+  const gatewayFor = (family: Family) =>
+    result.ips.find(({ gateway }) => gateway?.family === family)?.gateway ?? null;
+  const routes = result.routes.map((route) => {
+    if (route.gateway !== null || (numberOr(route.extras.scope) ?? 0) > 0) return route;
+    return { ...route, gateway: gatewayFor(route.destination.family) };
+  });
+  return { ...result, routes };
 }
 
 /** What a route of a result asks of the kernel. */

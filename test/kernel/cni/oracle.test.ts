@@ -218,8 +218,9 @@ describeAsRoot("tulle-cni and the reference plugins agree", () => {
   itWithPlugins("bookworm")("on other delegates: ptp with host-local, and macvlan", () => {
     const folder = referencePlugins("bookworm") ?? "";
     const host = new CniHost("oracle");
+    host.writeSubnetEnv([...SUBNET_ENV.v4, ...SUBNET_ENV.v6, ...SUBNET_ENV.rest]);
     try {
-      host.netns.exec("ip", ["link", "add", "name", "up0", "type", "veth", "peer", "name", "up1"]);
+      host.netns.ip("link add name up0 up type veth peer name up1", "link set up1 up");
       for (const delegate of [{ type: "ptp" }, { type: "macvlan", master: "up0" }]) {
         const container = host.addContainer();
         const call = { container, config: { delegate }, environment: { CNI_PATH: folder } };
@@ -227,6 +228,10 @@ describeAsRoot("tulle-cni and the reference plugins agree", () => {
         expect(added.exitCode, added.stdout).toBe(0);
         expect(added.json.ips[0].address).toMatch(/^10\.5\.72\.\d+\/(24|32)$/);
         expect(host.states()).toHaveLength(1);
+        const again = { ...call, config: { delegate, prevResult: added.json } };
+        expect(host.call("CHECK", again)).toMatchObject({ exitCode: 0, stdout: "" });
+        container.netns.exec("ip", ["route", "del", "10.5.0.0/16"]);
+        expect(host.call("CHECK", again).json).toMatchObject({ msg: expect.stringContaining("10.5.0.0") });
         expect(host.call("DEL", call)).toMatchObject({ exitCode: 0, stdout: "" });
         expect([...host.reservations(), ...host.stateFiles()]).toEqual([]);
       }
@@ -236,7 +241,7 @@ describeAsRoot("tulle-cni and the reference plugins agree", () => {
       writeFileSync(join(reserved, ".tulle-boot"), "another-boot");
       const call = { container: host.addContainer(), environment: { CNI_PATH: folder } };
       expect(host.call("ADD", { ...call, config: { delegate: { type: "ptp" } } }).exitCode).toBe(0);
-      expect(host.reservations()).toHaveLength(1);
+      expect(host.reservations()).toEqual(["10.5.72.4", "fd00:5:0:72::4"]);
     } finally {
       host.dispose();
     }

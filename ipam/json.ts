@@ -13,8 +13,16 @@ export function isJsonObject(value: unknown): value is JsonObject {
 /** No record nests a tenth of this. Some thousand levels exhaust the stack of a function that walks the value or writes it. */
 const MOST_LEVELS = 100;
 
-/** Like JSON.parse, and throws CodecError for text that nests more deeply than any reader expects. */
+/** Some editors put it in front of what they save; JSON must not have it (RFC 8259, section 8.1). */
+const BYTE_ORDER_MARK = "\ufeff";
+
+/**
+ * Like JSON.parse, and throws CodecError for text that nests more deeply than any reader expects, or begins with a byte
+ * order mark, which no message would show.
+ */
 export function parseJson(text: string): JsonValue {
+  if (text.startsWith(BYTE_ORDER_MARK))
+    throw new CodecError("the value begins with a byte order mark: write it without");
   if (levelsOf(text) > MOST_LEVELS) throw new CodecError(`the value nests over ${MOST_LEVELS} levels deep`);
   return JSON.parse(text);
 }

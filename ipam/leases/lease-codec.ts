@@ -13,7 +13,7 @@ import {
   type PerFamily,
   Prefix,
 } from "../addresses/ip.ts";
-import { CodecError, errorMessage } from "../errors.ts";
+import { CodecError } from "../errors.ts";
 import { lookupField } from "../go-json.ts";
 import { isJsonObject, type JsonObject, type JsonValue, parseJson } from "../json.ts";
 import type { StoreEntry } from "../stores/contracts.ts";
@@ -207,11 +207,7 @@ function parseObject(text: string): JsonObject {
     root = parseJson(text);
   } catch (error) {
     if (error instanceof CodecError) throw error;
-    const position = /position (\d+)/.exec(errorMessage(error))?.[1];
-    const offset = position === undefined ? text.length : Number(position);
-    throw new CodecError(`the value of ${text.length} characters is not JSON at ${offset}`, {
-      details: { offset },
-    });
+    throw new CodecError(`the value "${excerpt(text)}" is not JSON`, { cause: error });
   }
   if (isJsonObject(root)) return root as JsonObject;
   throw new CodecError(`the value is ${excerpt(text)}, not a JSON object`, { details: { path: "" } });

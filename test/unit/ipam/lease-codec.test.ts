@@ -62,7 +62,9 @@ describe("a lease value", () => {
   });
 
   it.each([
-    ["", "not JSON"],
+    ["", 'the value "" is not JSON'],
+    ['{"PublicIP"', 'the value "{"PublicIP"" is not JSON'],
+    ['\ufeff{"PublicIP":"192.168.64.3"}', "begins with a byte order mark"],
     ["null", "not a JSON object"],
     ["[1]", "not a JSON object"],
     ['{"PublicIP":5}', "PublicIP is 5, not text"],

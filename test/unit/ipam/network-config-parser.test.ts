@@ -84,6 +84,7 @@ describe("a mistake gets one error with the key, the value and the remedy", () =
   it.each<[object | string, RegExp]>([
     ["", /network config "" is not JSON .*write an object such as/],
     ["{", /is not JSON/],
+    ['\ufeff{"Network":"10.2.0.0/16"}', /begins with a byte order mark: write it without/],
     ["[]", /is not a JSON object/],
     ['"10.3.0.0/16"', /is not a JSON object/],
     [{}, /Network is missing; write an IPv4 network/],

@@ -360,7 +360,8 @@ export class JoinedNetwork {
     const current = () => {
       const { entry, state } = this.#parts.lease;
       const attrs = leaseAttrsOf(this.#desired.attachment, attachmentParts.identity.nodeId);
-      return state.state === "conflict" ? null : { key: entry.key, attrs };
+      const { key, createRevision } = entry;
+      return state.state === "conflict" ? null : { key, attrs, createRevision };
     };
     await keepAffinity({ ...runtime, records: store.records, current }, signal);
   }

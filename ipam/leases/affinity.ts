@@ -103,12 +103,20 @@ async function unlessChanged(change: Promise<unknown>): Promise<boolean> {
   }
 }
 
+/** The lease that we hold. */
+interface HeldLease {
+  readonly key: LeaseKey;
+  readonly attrs: LeaseAttrs;
+  /** Another one where the store lost the lease: what it lost may include the record. */
+  readonly createRevision: bigint;
+}
+
 /** Keeps the record of our subnet young until `signal` fires. To be started when the host is at work. */
 export async function keepAffinity(
   options: {
     readonly records: Records;
     /** Read at each look: both may change. Null while another host has the lease: the record is that host's. */
-    readonly current: () => { readonly key: LeaseKey; readonly attrs: LeaseAttrs } | null;
+    readonly current: () => HeldLease | null;
     readonly clock: Clock;
     readonly logger: Logger;
   },
@@ -120,7 +128,7 @@ export async function keepAffinity(
     "subnet affinity could not be recorded",
     "subnet affinity is recorded",
   );
-  let recorded: LeaseKey | null = null;
+  let recorded: HeldLease | null = null;
   let dueMs = Number.NEGATIVE_INFINITY;
   for (; !signal.aborted; await pause(clock, LOOK_MS, signal)) {
     const own = current();
@@ -128,14 +136,16 @@ export async function keepAffinity(
       recorded = null;
       continue;
     }
-    const { key, attrs } = own;
+    const { key, attrs, createRevision } = own;
     const nowMs = clock.monotonicMs();
-    if (key === recorded && nowMs < dueMs) continue;
+    const isKnown: boolean = key === recorded?.key;
+    if (isKnown && createRevision === recorded?.createRevision && nowMs < dueMs) continue;
     try {
       const isNew = await recordAffinity(records, key, attrs, signal);
-      if (isNew) await removeOldAffinities(records, signal);
+      // All hosts write their records again where the store lost all: no time for each to list them.
+      if (isNew && !isKnown) await removeOldAffinities(records, signal);
       failures.succeeded({ key });
-      recorded = key;
+      recorded = own;
       dueMs = nowMs + REFRESH_MS;
     } catch (error) {
       if (signal.aborted) return;

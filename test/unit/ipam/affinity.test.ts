@@ -35,8 +35,8 @@ function lab() {
     if (problem.current !== null) throw problem.current;
   });
   const logger = recordingLogger();
-  const own = { key: KEY, attrs: attrs(1), isOthers: false };
-  const current = () => (own.isOthers ? null : own);
+  const own = { key: KEY, attrs: attrs(1), createRevision: 1n, isOthers: false };
+  const current = () => (own.isOthers ? null : { ...own });
   void keepAffinity({ records: watched.records, current, clock, logger }, stop.signal);
   return { clock, store, problem, calls, logger, own };
 }
@@ -65,6 +65,16 @@ describe("keeping an affinity", () => {
       subnets("10.2.77.0-24"),
       subnets(KEY),
     ]);
+  });
+
+  it("writes again soon after the store lost the lease, and with it perhaps the record", async () => {
+    const { clock, store, calls, own } = lab();
+    await settle();
+    await removeOldAffinities(store.records, stop.signal, 0);
+    own.createRevision = 7n;
+    await clock.advance(60_000);
+    expect((await readAffinities(store.records, nodeId(1), stop.signal)).own).toEqual([subnets(KEY)]);
+    expect(calls.filter((call) => call === "records.list")).toHaveLength(1);
   });
 
   it("leaves the record to another host while that has the lease, and writes soon after that", async () => {

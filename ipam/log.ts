@@ -31,7 +31,8 @@ export function errorFields(error: unknown): LogFields {
 
 /**
  * One kind of failure that is retried until it passes: the first failure warns, the 10th, 100th, … warn
- * again with the count, the first success after that is said once. An outage of any length costs few lines.
+ * again with the count, so does the first with another error code, whose remedy differs, and the first success after that
+ * is said once. An outage of any length costs few lines.
  */
 export class FailureSeries {
   readonly #log: Logger;
@@ -39,6 +40,8 @@ export class FailureSeries {
   readonly #recoveredMessage: string;
   #count = 0;
   #nextReport = 1;
+  /** Error codes that this series has reported. */
+  readonly #codes = new Set<string>();
 
   constructor(log: Logger, failedMessage: string, recoveredMessage: string) {
     this.#log = log;
@@ -53,8 +56,10 @@ export class FailureSeries {
 
   failed(error: unknown, fields: LogFields = {}): void {
     this.#count += 1;
-    if (this.#count < this.#nextReport) return;
-    this.#nextReport *= 10;
+    const code = error instanceof TulleError ? error.code : "";
+    if (this.#count < this.#nextReport && this.#codes.has(code)) return;
+    if (this.#count >= this.#nextReport) this.#nextReport *= 10;
+    this.#codes.add(code);
     const repeats = this.#count > 1 ? { failures: this.#count } : {};
     this.#log.warn(this.#failedMessage, { ...fields, ...errorFields(error), ...repeats });
   }
@@ -64,5 +69,6 @@ export class FailureSeries {
     this.#log.info(this.#recoveredMessage, { ...fields, failures: this.#count });
     this.#count = 0;
     this.#nextReport = 1;
+    this.#codes.clear();
   }
 }

@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import type { LogFormat } from "../../../../agent/config/config.ts";
 import { createLogger } from "../../../../agent/report/log.ts";
 import { Prefix } from "../../../../ipam/addresses/ip.ts";
-import { StoreError } from "../../../../ipam/errors.ts";
+import { StoreError, type StoreErrorCode } from "../../../../ipam/errors.ts";
 import { FailureSeries, type LogFields, type Logger } from "../../../../ipam/log.ts";
 
 // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what must not pass
@@ -179,6 +179,20 @@ describe("a series of failures", () => {
       ["warn", "watch failed", { key: "k", code: "TULLE_STORE", error: "gone", failures: 10 }],
       ["warn", "watch failed", { key: "k", code: "TULLE_STORE", error: "gone", failures: 100 }],
       ["info", "watch works again", { failures: 150 }],
+    ]);
+  });
+
+  it("reports each error code once, whose remedy differs", () => {
+    const { lines, series } = recorded();
+    const failWith = (code: StoreErrorCode) => series.failed(new StoreError("gone", { code }));
+    for (let time = 0; time < 4; time++) {
+      failWith("TULLE_STORE_UNREACHABLE");
+      failWith("TULLE_STORE_AUTH");
+    }
+    const shown = lines.map(([, , fields]) => [fields?.code, fields?.failures]);
+    expect(shown).toEqual([
+      ["TULLE_STORE_UNREACHABLE", undefined],
+      ["TULLE_STORE_AUTH", 2],
     ]);
   });
 

@@ -6,7 +6,7 @@ import { portName } from "../../backends/attachment/port-name.ts";
 import { usesRules } from "../../backends/attachment/spec.ts";
 import type { NetnsHandle } from "../../backends/netlink/netns.ts";
 import { isHeldBy } from "../../ipam/containers/attachment.ts";
-import type { JsonObject } from "../../ipam/json.ts";
+import { isJsonObject, type JsonObject } from "../../ipam/json.ts";
 import { readDataDir } from "../config/address-config.ts";
 import type { BridgeOptions } from "../config/bridge-options.ts";
 import { planExamination, typeOf } from "../config/plan.ts";
@@ -16,13 +16,7 @@ import { currentDelegate, openNetns, statesOf } from "../host/host.ts";
 import { isTuned } from "../host/tuned.ts";
 import type { Call } from "../protocol/call.ts";
 import { CNI_CODES, CniError } from "../protocol/errors.ts";
-import {
-  type CniResult,
-  formatResult,
-  parseResult,
-  type ResultInterface,
-  type ResultIp,
-} from "../protocol/result.ts";
+import { type CniResult, parseResult, type ResultInterface, type ResultIp } from "../protocol/result.ts";
 
 /** Throws CniError 102 that lists every difference, and 7 for a prevResult that is missing or another container's. */
 export async function check(call: Call): Promise<null> {
@@ -131,9 +125,9 @@ async function reservationDifferences(
  */
 async function forward(call: Call, delegate: JsonObject, result: CniResult): Promise<null> {
   const { invokePlugin } = await import("../host/invoke.ts");
-  const prevResult = formatResult(withGateways(result), call.version);
   // The record's version may be older than that of prevResult, and than CHECK itself.
-  const { cniVersion = "" } = call.config;
-  invokePlugin("CHECK", typeOf(delegate), { ...delegate, cniVersion, prevResult }, call);
+  const { cniVersion = "", prevResult } = call.config;
+  const given = isJsonObject(prevResult) ? withGateways(prevResult, result) : null;
+  invokePlugin("CHECK", typeOf(delegate), { ...delegate, cniVersion, prevResult: given }, call);
   return null;
 }

@@ -3,9 +3,9 @@
 import type { ContainerRoute } from "../../backends/attachment/spec.ts";
 import { Address, type Family, Prefix } from "../../ipam/addresses/ip.ts";
 import type { Allocation } from "../../ipam/containers/ranges.ts";
-import type { JsonValue } from "../../ipam/json.ts";
+import type { JsonObject, JsonValue } from "../../ipam/json.ts";
 import { CNI_CODES, CniError } from "../protocol/errors.ts";
-import type { CniResult, ResultRoute } from "../protocol/result.ts";
+import type { CniResult, ResultIp, ResultRoute } from "../protocol/result.ts";
 import type { AddressConfig } from "./address-config.ts";
 
 /** The configured routes and, where asked for, a default route per family that has none. */
@@ -40,15 +40,21 @@ export function requireOwnDefault({ routes, request }: AddressConfig): void {
   }
 }
 
-/** The result with the gateway of each route spelled out: of its family's first address that has one. */
-export function withGateways(result: CniResult): CniResult {
-  const gatewayFor = (family: Family) =>
-    result.ips.find(({ gateway }) => gateway?.family === family)?.gateway ?? null;
-  const routes = result.routes.map((route) => {
-    if (route.gateway !== null || (numberOr(route.extras.scope) ?? 0) > 0) return route;
-    return { ...route, gateway: gatewayFor(route.destination.family) };
+/** A result as it was given, with the gateway of each route spelled out: of its family's first address that has one. */
+export function withGateways(given: JsonObject, { ips, routes }: CniResult): JsonObject {
+  const list = given.routes;
+  if (!Array.isArray(list)) return given;
+  const spelled = list.map((route: JsonObject, index) => {
+    const gateway = routes[index] && gatewayOf(routes[index], ips);
+    return gateway ? { ...route, gw: String(gateway) } : route;
   });
-  return { ...result, routes };
+  return { ...given, routes: spelled };
+}
+
+function gatewayOf({ destination, gateway, extras }: ResultRoute, ips: readonly ResultIp[]): Address | null {
+  const isDirect = (numberOr(extras.scope) ?? 0) > 0;
+  if (gateway !== null || isDirect) return gateway;
+  return ips.find((ip) => ip.gateway?.family === destination.family)?.gateway ?? null;
 }
 
 /** What a route of a result asks of the kernel. */

@@ -129,7 +129,7 @@ export class AgentMetrics {
     this.#metrics.replace("tulle_peer_paths", "path", counts);
   }
 
-  /** Limits of the kernel that are reached, by cause. */
+  /** What makes this host drop packets, whatever the path. */
   setLimits(codes: readonly string[]): void {
     this.#metrics.replace(
       "tulle_kernel_limit_reached",

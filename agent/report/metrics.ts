@@ -128,7 +128,7 @@ export const METRICS = {
   },
   tulle_kernel_limit_reached: {
     type: "gauge",
-    help: "1 while a limit of this host's kernel costs packets, by cause.",
+    help: "1 while this host drops packets whatever the path, by cause: full tables, forwarding that is off, a bridge that is down.",
     labels: ["cause"],
   },
   tulle_networks: {
@@ -162,7 +162,11 @@ export const METRICS = {
     help: "Time that dockerd waited for the answer to a call.",
     labels: [],
   },
-  tulle_store_listings_total: { type: "counter", help: "Complete listings of the store.", labels: [] },
+  tulle_store_listings_total: {
+    type: "counter",
+    help: "Complete listings of the store after the first one.",
+    labels: [],
+  },
 } as const satisfies Readonly<Record<string, MetricDescription>>;
 
 export type MetricName = keyof typeof METRICS;

@@ -7,9 +7,9 @@
 import { readFileSync, statSync } from "node:fs";
 import { RtnetlinkPort } from "../../backends/kernel/rtnetlink-port.ts";
 import { NetlinkConnection } from "../../backends/netlink/connection.ts";
-import { backendFor, kernelNeedsOf } from "../../backends/registry.ts";
+import { backendFor } from "../../backends/registry.ts";
 import type { LinkObject } from "../../backends/state/kinds/link.ts";
-import { Address, entriesOf, mapFamilies } from "../../ipam/addresses/ip.ts";
+import { Address, entriesOf, type Family, mapFamilies } from "../../ipam/addresses/ip.ts";
 import { systemClock } from "../../ipam/clock.ts";
 import type { NetworkConfig } from "../../ipam/config/network-config.ts";
 import { CodecError } from "../../ipam/errors.ts";
@@ -31,8 +31,8 @@ import { findProgram, holderOfSocket } from "../host/other-programs.ts";
 import { resolveHosts } from "../host/resolve-hosts.ts";
 import { readAuditingHost } from "../leases/auditing-host.ts";
 import { type Audit, auditLeases } from "../leases/lease-audit.ts";
-import { fallbackConfig, fallbackProblem } from "../network/fallback-carrier.ts";
-import { familiesOf, ownAddressProblem } from "../network/network-support.ts";
+import { fallbackProblem } from "../network/fallback-carrier.ts";
+import { ownAddressProblem } from "../network/network-support.ts";
 import { hostFactsOf } from "../network/tunnel-host.ts";
 import type { Cause } from "../probes/causes.ts";
 import { DropWatch } from "../probes/drop-watch.ts";
@@ -46,8 +46,9 @@ import { deviceFindings, parseUdpTable } from "./device-checks.ts";
 import { examinedSettings } from "./examined-settings.ts";
 import { bad, type Finding, failed, ok, skipped } from "./finding.ts";
 import { firewallFinding, kernelFindings } from "./kernel-checks.ts";
+import { knownNetwork, waysOf } from "./known-network.ts";
 import { leaseFindings } from "./lease-checks.ts";
-import { lookAtDaemon, lookAtDocker, lookAtNames } from "./look-at-daemon.ts";
+import { type DaemonView, lookAtDaemon, lookAtDocker, lookAtNames } from "./look-at-daemon.ts";
 import { hasAddressOf, lookAtRoutes } from "./look-at-routes.ts";
 
 /** All findings, in the order in which a person would repair them. `serviceFile`: the unit's EnvironmentFile=. */
@@ -59,14 +60,11 @@ export async function examine(given: CommandContext, serviceFile: string): Promi
     const store = await lookAtStore(context, config);
     const network = store.audit?.config ?? null;
     const daemon = await lookAtDaemon(config, context.signal);
-    const host = lookAtInterface(connection, config, network, store.remoteHost);
+    const known = knownNetwork(network, config, daemon.report);
+    const host = lookAtInterface(connection, config, { network, ...known }, store.remoteHost);
     return [
       finding,
-      ...kernelFindings(connection, {
-        needs: network === null ? kernelNeedsOf(null) : waysOf(network, config).flatMap(kernelNeedsOf),
-        isNetworkKnown: network !== null,
-        families: network === null ? [4] : familiesOf(network),
-      }),
+      ...kernelFindings(connection, known),
       await firewallFinding(config.firewall.engine, network?.enableNftables ?? false),
       clockFinding(context.dateMs()),
       ...store.findings,
@@ -78,8 +76,8 @@ export async function examine(given: CommandContext, serviceFile: string): Promi
       ...(network === null ? [] : fallbackFindings(network, config)),
       ...(network === null
         ? []
-        : waysOf(network, config).flatMap((way) => lookAtDevices(way, host.chosen, daemon.isReady))),
-      ...(await lookAtLeases(store.audit, host.chosen, config)),
+        : waysOf(network, config).flatMap((way) => lookAtDevices(way, host.chosen, daemon))),
+      ...(await lookAtLeases(store.audit, host.chosen, config, daemon)),
       ...lookAtRoutes(connection, store.audit, host.chosen, daemon.report),
       ...causeFindings(daemon.report, readLimits(connection)),
       daemon.finding,
@@ -131,12 +129,10 @@ function nullIfDamaged(error: unknown): null {
 function lookAtInterface(
   connection: NetlinkConnection,
   config: AgentConfig,
-  network: NetworkConfig | null,
+  { network, families }: { readonly network: NetworkConfig | null; readonly families: readonly Family[] },
   remoteHost: string | null,
 ): { readonly chosen: ChosenInterfaces | null; readonly finding: Finding } {
   try {
-    const families =
-      network === null ? [4 as const] : [...entriesOf(network.families)].map(([family]) => family);
     const chosen = chooseInterfaces(takeHostSnapshot(connection), {
       settings: config.interface,
       families,
@@ -184,11 +180,6 @@ function overlapsOf(connection: NetlinkConnection, network: NetworkConfig | null
   return overlapFindings(takeHostSnapshot(connection), ranges);
 }
 
-/** The network, and the same with the fall-back's backend where this host is to have one. */
-function waysOf(network: NetworkConfig, { fallback }: AgentConfig): readonly NetworkConfig[] {
-  return fallback === "none" ? [network] : [network, fallbackConfig(network)];
-}
-
 function fallbackFindings(network: NetworkConfig, { fallback }: AgentConfig): readonly Finding[] {
   const problem = fallback === "none" ? null : fallbackProblem(network);
   return problem === null ? [] : [bad("fail", "fallback", problem, "remove --fallback")];
@@ -197,7 +188,7 @@ function fallbackFindings(network: NetworkConfig, { fallback }: AgentConfig): re
 function lookAtDevices(
   network: NetworkConfig,
   chosen: ChosenInterfaces | null,
-  isDaemonReady: boolean,
+  { isReady, report }: DaemonView,
 ): readonly Finding[] {
   const families = [...entriesOf(network.families)].map(([family]) => family);
   const options = backendFor(network).parseOptions(network.backend.options);
@@ -208,7 +199,8 @@ function lookAtDevices(
       links,
       portHolder: expected.port === null ? null : holderOfPort(expected.port),
       parent: chosen?.[expected.family]?.link ?? null,
-      isDaemonReady,
+      // One that keeps a former configuration has another device.
+      isDaemonReady: isReady && (report?.devices.some(({ name }) => name === expected.device) ?? false),
     }),
   );
 }
@@ -237,11 +229,13 @@ async function lookAtLeases(
   audit: Audit | null,
   chosen: ChosenInterfaces | null,
   { files }: AgentConfig,
+  { report }: DaemonView,
 ): Promise<readonly Finding[]> {
   if (audit === null) return [skipped("leases", "the store does not answer")];
   try {
     const nodeId = (await readIdentity(files.stateDir))?.nodeId ?? null;
-    return leaseFindings(audit, { nodeId, publicAddresses: publicAddressesOf(chosen ?? {}) });
+    const publicAddresses = publicAddressesOf(chosen ?? {});
+    return leaseFindings(audit, { nodeId, publicAddresses, reported: report?.lease ?? null });
   } catch (error) {
     return [failed("identity", error)];
   }

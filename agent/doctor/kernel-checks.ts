@@ -11,18 +11,12 @@ import { decodeNexthop, encodeNexthopDump } from "../../backends/netlink/nexthop
 import type { Family } from "../../ipam/addresses/ip.ts";
 import { mayAdministerNetwork } from "../host/privilege.ts";
 import { bad, type Finding, failed, ok } from "./finding.ts";
-
-export interface NetworkNeeds {
-  /** Of the network's backend; of every backend where the network is not known. */
-  readonly needs: readonly (KernelNeed | FileNeed)[];
-  readonly isNetworkKnown: boolean;
-  readonly families: readonly Family[];
-}
+import type { KnownNetwork } from "./known-network.ts";
 
 /** Everything about the kernel itself, and what the network's backend needs of it. */
 export function kernelFindings(
   connection: NetlinkConnection,
-  { needs, isNetworkKnown, families }: NetworkNeeds,
+  { needs, isNetworkKnown, families }: KnownNetwork,
 ): readonly Finding[] {
   const sysctls = new Sysctls();
   const found = needs.map((need) => ("file" in need ? fileFinding(need) : needFinding(connection, need)));

@@ -2,12 +2,15 @@
 
 import { type Address, entriesOf, type PerFamily } from "../../ipam/addresses/ip.ts";
 import type { Audit, AuditedLease } from "../leases/lease-audit.ts";
+import type { StatusReport } from "../report/status.ts";
 import { bad, type Finding, ok } from "./finding.ts";
 
 export interface OwnHost {
   /** Null before tulled's first start. */
   readonly nodeId: string | null;
   readonly publicAddresses: PerFamily<Address>;
+  /** What a running daemon says of its lease; null without one. */
+  readonly reported: StatusReport["lease"] | null;
 }
 
 /** Our own lease, other leases with our public address, and the state of the rest. */
@@ -17,7 +20,7 @@ export function leaseFindings({ leases }: Audit, host: OwnHost): readonly Findin
   const wrong = leases.filter((lease) => lease !== own && lease.problem !== null);
   const [first] = wrong;
   return [
-    ownFinding(own),
+    ownFinding(own, host),
     ...sharers.map(sharedAddressFinding),
     first === undefined
       ? ok("leases", `${leases.length} in all, none rejected`)
@@ -31,7 +34,11 @@ export function leaseFindings({ leases }: Audit, host: OwnHost): readonly Findin
 }
 
 /** The problem names its remedy. */
-function ownFinding(own: AuditedLease | undefined): Finding {
+function ownFinding(own: AuditedLease | undefined, { reported }: OwnHost): Finding {
+  if (reported !== null && reported.state !== "held") {
+    const message = `${reported.key} is lost: ${reported.reason ?? reported.state}`;
+    return { verdict: "fail", subject: "own lease", message, remedy: null };
+  }
   if (own === undefined) return ok("own lease", "this host has none yet; tulled acquires one at its start");
   if (own.problem !== null)
     return { verdict: "fail", subject: "own lease", message: own.problem, remedy: null };

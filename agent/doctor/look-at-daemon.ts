@@ -27,11 +27,10 @@ export async function lookAtDaemon({ files }: AgentConfig, signal: AbortSignal):
     const report = await askStatus(files.runDir, signal);
     const isReady = report?.isReady ?? false;
     if (report === null || !isReady) {
-      return {
-        isReady,
-        report,
-        finding: bad("fail", "daemon", "runs, but is not ready", '"tulle status" and its log say why'),
-      };
+      const [why] = report?.blocking ?? [];
+      const message = `runs, but is not ready${why === undefined ? "" : `: ${why}`}`;
+      const remedy = '"tulle status" and its log say why';
+      return { isReady, report, finding: bad("fail", "daemon", message, remedy) };
     }
     const [problem] = report.problems;
     const finding =

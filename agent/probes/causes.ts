@@ -48,7 +48,7 @@ export const CAUSES = {
   "store-stale": "mend the store or the way to it; until then this host learns of no change",
   "conntrack-full": "raise net.netfilter.nf_conntrack_max; the kernel drops new connections",
   "forwarding-off":
-    'set what is named to 1, as in "sysctl -w net.ipv4.ip_forward=1"; with --ip-forward tulled does so for the whole host',
+    'set what is named to 1, by "sysctl -w NAME=1"; with --ip-forward tulled does so for the whole host',
   "bridge-down":
     'set the bridge up: "ip link set BRIDGE up"; IPv6 addresses went when it was set down, and Docker gives them again when it restarts',
   "containers-cut-off":

@@ -250,7 +250,21 @@ describe("the leases", () => {
     leaseFindings(auditLeases({ revision: 1n, entries, config: '{"Network":"10.2.0.0/16"}' }), {
       nodeId: NODE,
       publicAddresses: { 4: Address.parse("192.168.1.2") },
+      reported: null,
     });
+
+  it("say that a running daemon has lost its lease", () => {
+    const reason = "node b holds it now";
+    const lost = { key: "10.2.10.0-24", state: "conflict", reason, secondsLeft: null };
+    const host = { nodeId: NODE, publicAddresses: {}, reported: lost };
+    const audit = auditLeases({ revision: 1n, entries: [], config: '{"Network":"10.2.0.0/16"}' });
+    expect(leaseFindings(audit, host)[0]).toEqual({
+      verdict: "fail",
+      subject: "own lease",
+      message: "10.2.10.0-24 is lost: node b holds it now",
+      remedy: null,
+    });
+  });
 
   it("name our own, whose address is not a conflict", () => {
     const all = findings(entry("10.2.10.0-24", { PublicIP: "192.168.1.2", NodeID: NODE }));

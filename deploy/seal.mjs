@@ -1,10 +1,11 @@
 /**
  * Seals a compiled Bun executable against its environment: before the runtime starts, all variables that it would obey
- * are taken out of the environment, and a host without a file that the runtime cannot do without gets one line of text.
+ * are taken out of the environment, a host without a file that the runtime cannot do without gets one line of text, and a
+ * program in a folder that was deleted goes to one where nothing can be written.
  *
  * Bun reads BUN_OPTIONS (which loads a script), BUN_BE_BUN, BUN_INSPECT and BUN_JSC_* before the program's first line,
- * and `bun build --compile` has no option against that. Without /proc it aborts there. So the entry point of the ELF
- * file becomes a routine of under 200 bytes that looks for the file, edits the list of variables on the initial stack
+ * and `bun build --compile` has no option against that. Without /proc, or a path to the current folder, it ends there. So
+ * the entry point of the ELF file becomes a routine of under 250 bytes that looks for the file, asks for that path, edits the list of variables on the initial stack
  * (System V ABI, "Process Initialization") and then jumps to the former entry point. It costs no process and no time
  * that can be measured, and depends on nothing in Bun.
  *
@@ -15,14 +16,14 @@
 import { ELF64, PF_X, PHDR, PT_LOAD, segmentsOf } from "./elf.mjs";
 
 /**
- * The routine of each machine (e_machine). Before it are the file's name and the text; behind it is its table of names:
+ * The routine of each machine (e_machine). Before it are the file's name, the folder's and the text; behind it is its table of names:
  * NUL-terminated, an empty one at the end.
  */
 const ROUTINES = {
   // EM_X86_64. rdx and rsp belong to the former entry point; all other registers are free.
   62: {
-    /** `file` and `text` are offsets from the first instruction, which are negative. */
-    check: ({ file, text, textBytes }) => [
+    /** `file`, `folder` and `text` are offsets from the first instruction, which are negative. */
+    check: ({ file, folder, text, textBytes }) => [
       [0x49, 0x89, 0xd0], //                         mov   r8, rdx
       [0x48, 0x8d, 0x3d, ...int32(file - 10)], //    lea   rdi, [file]
       [0x31, 0xf6], //                               xor   esi, esi                ; F_OK
@@ -39,7 +40,16 @@ const ROUTINES = {
       [0xb8, ...int32(231)], //                      mov   eax, 231                ; exit_group
       [0x0f, 0x05], //                               syscall
       [0x0f, 0x0b], //                               ud2
-      [0x4c, 0x89, 0xc2], //                  found: mov   rdx, r8
+      [0x31, 0xff], //                        found: xor   edi, edi
+      [0x31, 0xf6], //                               xor   esi, esi                ; no room: ERANGE where there is a path
+      [0xb8, ...int32(79)], //                       mov   eax, 79                 ; getcwd
+      [0x0f, 0x05], //                               syscall
+      [0x83, 0xf8, 0xfe], //                         cmp   eax, -2                 ; ENOENT
+      [0x75, 0x0e], //                               jne   stay
+      [0x48, 0x8d, 0x3d, ...int32(folder - 85)], //  lea   rdi, [folder]
+      [0xb8, ...int32(80)], //                       mov   eax, 80                 ; chdir
+      [0x0f, 0x05], //                               syscall
+      [0x4c, 0x89, 0xc2], //                   stay: mov   rdx, r8
     ],
     code: [
       [0x48, 0x8b, 0x04, 0x24], //                   mov   rax, [rsp]              ; argc
@@ -73,24 +83,33 @@ const ROUTINES = {
   },
   // EM_AARCH64. x0 and sp belong to the former entry point; all other registers are free.
   183: {
-    check: ({ file, text, textBytes }) => [
+    check: ({ file, folder, text, textBytes }) => [
       [0xe9, 0x03, 0x00, 0xaa], //       mov  x9, x0
       [0x60, 0x0c, 0x80, 0x92], //       mov  x0, #-100            ; AT_FDCWD
-      adrOfX1(file - 8), //              adr  x1, file
+      adr(1, file - 8), //               adr  x1, file
       [0x02, 0x00, 0x80, 0xd2], //       mov  x2, #0               ; F_OK
       [0x08, 0x06, 0x80, 0xd2], //       mov  x8, #48              ; faccessat
       [0x01, 0x00, 0x00, 0xd4], //       svc  #0
       [0x1f, 0x08, 0x00, 0xb1], //       cmn  x0, #2               ; ENOENT
       [0x21, 0x01, 0x00, 0x54], //       b.ne found
       [0x40, 0x00, 0x80, 0xd2], //       mov  x0, #2
-      adrOfX1(text - 36), //             adr  x1, text
+      adr(1, text - 36), //              adr  x1, text
       uint32(0xd2800002 | (textBytes << 5)), // mov x2, #textBytes
       [0x08, 0x08, 0x80, 0xd2], //       mov  x8, #64              ; write
       [0x01, 0x00, 0x00, 0xd4], //       svc  #0
       [0x20, 0x00, 0x80, 0xd2], //       mov  x0, #1
       [0xc8, 0x0b, 0x80, 0xd2], //       mov  x8, #94              ; exit_group
       [0x01, 0x00, 0x00, 0xd4], //       svc  #0
-      [0xe0, 0x03, 0x09, 0xaa], // found: mov  x0, x9
+      [0xe0, 0x03, 0x00, 0x91], // found: mov  x0, sp
+      [0x01, 0x00, 0x80, 0xd2], //       mov  x1, #0               ; no room: ERANGE where there is a path
+      [0x28, 0x02, 0x80, 0xd2], //       mov  x8, #17              ; getcwd
+      [0x01, 0x00, 0x00, 0xd4], //       svc  #0
+      [0x1f, 0x08, 0x00, 0xb1], //       cmn  x0, #2               ; ENOENT
+      [0x81, 0x00, 0x00, 0x54], //       b.ne stay
+      adr(0, folder - 88), //            adr  x0, folder
+      [0x28, 0x06, 0x80, 0xd2], //       mov  x8, #49              ; chdir
+      [0x01, 0x00, 0x00, 0xd4], //       svc  #0
+      [0xe0, 0x03, 0x09, 0xaa], // stay: mov  x0, x9
     ],
     code: [
       [0xe1, 0x03, 0x40, 0xf9], //       ldr  x1, [sp]             ; argc
@@ -129,7 +148,8 @@ const ALIGNMENT = 16;
 
 /**
  * Edits the bytes of an ELF executable in place. `prefixes` are beginnings of variables, "NAME=" for one alone. Where
- * `need.file` does not exist the program writes `need.text` to standard error and ends with the exit code 1.
+ * `need.file` does not exist the program writes `need.text` to standard error and ends with the exit code 1. Where its
+ * current folder was deleted it goes to `need.folder`.
  * Throws when the file has another form than the linker of Bun gives it.
  */
 export function seal(elf, prefixes, need) {
@@ -138,10 +158,11 @@ export function seal(elf, prefixes, need) {
   const executable = segments.find(({ flags }) => (flags & PF_X) !== 0);
   if (routine === undefined || executable === undefined)
     throw new Error("seal: not an executable of a known machine");
-  const strings = alignedUp(Buffer.from(`${need.file}\0${need.text}`));
-  const textBytes = Buffer.byteLength(need.text);
-  const text = Buffer.byteLength(need.file) + 1 - strings.length;
-  const check = routine.check({ file: -strings.length, text, textBytes });
+  const strings = alignedUp(Buffer.from(`${need.file}\0${need.folder}\0${need.text}`));
+  const file = -strings.length;
+  const folder = file + Buffer.byteLength(need.file) + 1;
+  const text = folder + Buffer.byteLength(need.folder) + 1;
+  const check = routine.check({ file, folder, text, textBytes: Buffer.byteLength(need.text) });
   const code = Buffer.from([...check, ...routine.code].flat());
   const table = Buffer.from(`${prefixes.map((prefix) => `${prefix}\0`).join("")}\0`);
   const whole = alignedUp(Buffer.concat([strings, code, table]));
@@ -195,7 +216,7 @@ function uint32(value) {
   return [...bytes];
 }
 
-/** ARM's `adr x1, offset`: 21 bits, the lowest two apart. */
-function adrOfX1(offset) {
-  return uint32(0x10000001 | ((offset & 3) << 29) | (((offset >> 2) & 0x7ffff) << 5));
+/** ARM's `adr xN, offset`: 21 bits, the lowest two apart. */
+function adr(register, offset) {
+  return uint32(0x10000000 | register | ((offset & 3) << 29) | (((offset >> 2) & 0x7ffff) << 5));
 }

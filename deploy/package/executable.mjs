@@ -44,9 +44,10 @@ const FILES = ["--asset=page", `--external=${EMBEDDED}/*`];
 /** No settings from the folder that a program is started in. */
 const SETTINGS = ["--no-compile-autoload-dotenv", "--no-compile-autoload-bunfig"];
 
-/** Bun aborts without it. */
+/** Bun ends without the file, and in a folder that was deleted; in the other one nothing can be written by mistake. */
 const NEED = {
   file: "/proc/self/exe",
+  folder: "/proc",
   text: "tulle: /proc is not mounted here; mount it: mount -t proc proc /proc\n",
 };
 

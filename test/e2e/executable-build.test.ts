@@ -89,14 +89,17 @@ describe.skipIf(!hasCompiler() && !process.env.CI)("the build of the executable"
   });
 
   it.skipIf(reasonWithoutArm !== null && !process.env.CI)("starts on arm64, sealed", () => {
-    const run = (args: readonly string[], env: NodeJS.ProcessEnv = {}) => {
-      const emulator = ["-L", ARM_LIBRARIES, join(folder, "tulle-linux-arm64"), ...args];
-      const { PATH } = process.env;
-      return spawnSync("qemu-aarch64", emulator, { encoding: "utf8", env: { PATH, ...env } });
-    };
+    const emulator = ["-L", ARM_LIBRARIES, join(folder, "tulle-linux-arm64")];
+    const { PATH } = process.env;
+    const run = (args: readonly string[], env: NodeJS.ProcessEnv = {}) =>
+      spawnSync("qemu-aarch64", [...emulator, ...args], { encoding: "utf8", env: { PATH, ...env } });
     const hostile = { BUN_BE_BUN: "1", BUN_OPTIONS: "--version" };
     expect(run(["version"], hostile).stdout).toMatch(/^tulle \d/);
     expect(run(["tulled", "--version"], hostile).stdout).toMatch(/^tulled \d/);
     expect(run([], { ...hostile, CNI_COMMAND: "VERSION" }).stdout).toContain("supportedVersions");
+    const script = 'mkdir "$0" && cd "$0" && rmdir "$0" && exec qemu-aarch64 "$@" version';
+    const deleted = join(folder, "deleted");
+    const { stdout } = spawnSync("sh", ["-c", script, deleted, ...emulator], { encoding: "utf8" });
+    expect(stdout).toMatch(/^tulle \d/);
   });
 });

@@ -198,6 +198,28 @@ describeCompiled("the executable's names and surroundings", () => {
     });
   });
 
+  it("runs in a folder that was deleted, where it writes nothing", () => {
+    const inDeleted = (...command: readonly string[]) => {
+      const script = 'mkdir "$0" && cd "$0" && rmdir "$0" && exec "$@"';
+      const words = ["-c", script, join(folder, "deleted"), ...command];
+      const { status, stdout, stderr } = spawnSync("/bin/sh", words, {
+        encoding: "utf8",
+        env: { PATH: process.env.PATH, CNI_COMMAND: "VERSION" },
+      });
+      return { status, stdout, stderr };
+    };
+    expect(inDeleted(EXECUTABLE, "version")).toEqual({
+      status: 0,
+      stdout: expect.stringMatching(/^tulle \d/),
+      stderr: "",
+    });
+    expect(inDeleted(join(folder, "tulle-cni")).stdout).toContain("supportedVersions");
+    expect(inDeleted(join(folder, "tulle-netavark"), "info").stdout).toContain("api_version");
+    expect(inDeleted(EXECUTABLE, "report", "--output", "here").stderr).toMatch(
+      /^tulle: here cannot be written: ENOENT/,
+    );
+  });
+
   it("says that /proc is not mounted, in one line", () => {
     const script = 'mount -t tmpfs tmpfs /proc && exec "$0" version';
     const { status, stdout, stderr } = spawnSync("unshare", ["--mount", "sh", "-c", script, EXECUTABLE], {

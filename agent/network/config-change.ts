@@ -9,7 +9,7 @@ import { entriesOf, FAMILIES, type PerFamily, type Prefix } from "../../ipam/add
 import type { NetworkConfig } from "../../ipam/config/network-config.ts";
 import { errorMessage } from "../../ipam/errors.ts";
 import type { Attachment } from "./attachment.ts";
-import { optionsOf } from "./network-support.ts";
+import { optionsOf, requireSupport } from "./network-support.ts";
 
 export interface ConfigNews {
   /** With the configuration in force. */
@@ -39,11 +39,14 @@ export function judgeConfig({ attachment, own, next, invalid }: ConfigNews): Con
     const names = unsafeChanges(attachment, next, own);
     const isRejoin = hasOtherFamilies(attachment.networkConfig, next);
     if (names.length === 0) return { apply: next, isRejoin, problem: null };
+    requireSupport(next);
     return keep(
       `the network configuration in the store changed ${names.join(", ")}; this host keeps the one in force until its daemon is restarted`,
     );
   } catch (error) {
-    return keep(`the network configuration in the store is not applied: ${errorMessage(error)}`);
+    return keep(
+      `the network configuration in the store is not applied, and a daemon that is restarted ends with the same error: ${errorMessage(error)}`,
+    );
   }
 }
 

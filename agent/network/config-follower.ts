@@ -86,6 +86,8 @@ export class ConfigFollower {
   #note(problem: string | null): void {
     if (problem !== null && problem !== this.#problem)
       this.#options.logger.error("network configuration", { problem });
+    if (problem === null && this.#problem !== null)
+      this.#options.logger.info("network configuration is in force");
     this.#problem = problem;
     this.#options.onChange();
   }

@@ -234,6 +234,7 @@ describe("following the network configuration", () => {
     expect(logger.lines).toHaveLength(1);
     await clock.advance(10_000);
     expect(follower.problem).toBeNull();
+    expect(logger.lines.map(({ level }) => level)).toEqual(["error", "info"]);
   });
 
   it("refuses no configuration for an interface that is lost at the moment", async () => {

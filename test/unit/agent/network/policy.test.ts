@@ -68,6 +68,18 @@ describe("a changed network configuration", () => {
     expect(problem).toContain(name);
   });
 
+  it.each<[string, object, object]>([
+    ["Backend.Type", {}, { Type: "nonsense" }],
+    ["Backend.Type", {}, { Type: "ipsec" }],
+    ["EnableIPv6", { EnableIPv6: true, IPv6Network: "fd00:2::/48" }, { Type: "ipip" }],
+    ["VNI", { Network: "10.3.0.0/16" }, { VNI: -1 }],
+  ])("does not ask for a restart, which would fail, when %s is not supported", (name, changes, backend) => {
+    const { apply, problem } = judge(config(changes, backend));
+    expect(apply).toBeNull();
+    expect(problem).toMatch(/is not applied, and a daemon that is restarted ends with the same error: /);
+    expect(problem).toContain(name);
+  });
+
   it("is not applied while the newest one is not valid, whatever the last valid one says", () => {
     expect(judge(config({}, { MTU: 1400 }), "SubnetLen 99")).toEqual({
       apply: null,

@@ -62,6 +62,9 @@ export interface NeighbourSpec {
   readonly state?: number;
 }
 
+/** By what the kernel finds a neighbour. */
+type NeighbourKey = Pick<NeighbourSpec, "interfaceIndex" | "address">;
+
 /** An ARP or NDP entry as the kernel shows it. */
 export interface Neighbour {
   readonly interfaceIndex: number;
@@ -84,6 +87,9 @@ export interface FdbSpec {
   readonly state?: number;
 }
 
+/** By what the kernel finds a forwarding entry. */
+type FdbKey = Pick<FdbSpec, "interfaceIndex" | "mac">;
+
 /** A forwarding entry as the kernel shows it. */
 export interface FdbEntry {
   readonly interfaceIndex: number;
@@ -101,38 +107,30 @@ export interface FdbEntry {
 
 /** `ip neighbour replace ADDRESS lladdr MAC dev DEVICE nud permanent` (with CREATE: `ip neighbour add`). */
 export function encodeNewNeighbour(spec: NeighbourSpec, flags = REPLACE): Buffer {
-  return ndmsg(
-    RTM_NEWNEIGH,
-    flags,
-    AF_OF[spec.address.family],
-    spec.interfaceIndex,
-    spec.state ?? NUD_PERMANENT,
-    0,
-  )
-    .attrAddress(NDA_DST, spec.address)
-    .attrMac(NDA_LLADDR, spec.mac)
+  const { address, interfaceIndex, mac, state = NUD_PERMANENT } = spec;
+  return ndmsg(RTM_NEWNEIGH, flags, { family: AF_OF[address.family], interfaceIndex, state })
+    .attrAddress(NDA_DST, address)
+    .attrMac(NDA_LLADDR, mac)
     .finish();
 }
 
 /** `ip neighbour del ADDRESS dev DEVICE`; the kernel answers ENOENT when it is absent. */
-export function encodeDeleteNeighbour(spec: Pick<NeighbourSpec, "interfaceIndex" | "address">): Buffer {
-  return ndmsg(RTM_DELNEIGH, 0, AF_OF[spec.address.family], spec.interfaceIndex, NUD_PERMANENT, 0)
-    .attrAddress(NDA_DST, spec.address)
-    .finish();
+export function encodeDeleteNeighbour({ interfaceIndex, address }: NeighbourKey): Buffer {
+  const header = { family: AF_OF[address.family], interfaceIndex, state: NUD_PERMANENT };
+  return ndmsg(RTM_DELNEIGH, 0, header).attrAddress(NDA_DST, address).finish();
 }
 
 /** `ip neighbour show [dev DEVICE]`: both families. */
 export function encodeNeighbourDump(interfaceIndex = 0): Buffer {
-  const message = ndmsg(RTM_GETNEIGH, NLM_F_DUMP, AF_UNSPEC, 0, 0, 0);
+  const message = ndmsg(RTM_GETNEIGH, NLM_F_DUMP, { family: AF_UNSPEC });
   if (interfaceIndex !== 0) message.attrU32(NDA_IFINDEX, interfaceIndex);
   return message.finish();
 }
 
 /** `ip neighbour get ADDRESS dev DEVICE`; the kernel answers ENOENT when it has none. Since Linux 5.0. */
-export function encodeGetNeighbour(spec: Pick<NeighbourSpec, "interfaceIndex" | "address">): Buffer {
-  return ndmsg(RTM_GETNEIGH, 0, AF_OF[spec.address.family], spec.interfaceIndex, 0, 0)
-    .attrAddress(NDA_DST, spec.address)
-    .finish();
+export function encodeGetNeighbour({ interfaceIndex, address }: NeighbourKey): Buffer {
+  const header = { family: AF_OF[address.family], interfaceIndex };
+  return ndmsg(RTM_GETNEIGH, 0, header).attrAddress(NDA_DST, address).finish();
 }
 
 /**
@@ -140,24 +138,19 @@ export function encodeGetNeighbour(spec: Pick<NeighbourSpec, "interfaceIndex" | 
  * VXLAN device may have several remotes for group addresses only.
  */
 export function encodeNewFdb(spec: FdbSpec, flags = REPLACE): Buffer {
-  return ndmsg(RTM_NEWNEIGH, flags, AF_BRIDGE, spec.interfaceIndex, spec.state ?? NUD_PERMANENT, NTF_SELF)
-    .attrMac(NDA_LLADDR, spec.mac)
-    .attrAddress(NDA_DST, spec.remote)
+  const { interfaceIndex, mac, remote, state = NUD_PERMANENT } = spec;
+  return ndmsg(RTM_NEWNEIGH, flags, { family: AF_BRIDGE, interfaceIndex, state, flags: NTF_SELF })
+    .attrMac(NDA_LLADDR, mac)
+    .attrAddress(NDA_DST, remote)
     .finish();
 }
 
 /** `bridge fdb del MAC dev DEVICE [dst REMOTE] self`; the kernel answers ENOENT when it is absent. */
-export function encodeDeleteFdb(spec: Pick<FdbSpec, "interfaceIndex" | "mac"> & Partial<FdbSpec>): Buffer {
-  const message = ndmsg(
-    RTM_DELNEIGH,
-    0,
-    AF_BRIDGE,
-    spec.interfaceIndex,
-    spec.state ?? NUD_PERMANENT,
-    NTF_SELF,
-  );
-  message.attrMac(NDA_LLADDR, spec.mac);
-  if (spec.remote !== undefined) message.attrAddress(NDA_DST, spec.remote);
+export function encodeDeleteFdb(spec: FdbKey & Partial<FdbSpec>): Buffer {
+  const { interfaceIndex, mac, remote, state = NUD_PERMANENT } = spec;
+  const header = { family: AF_BRIDGE, interfaceIndex, state, flags: NTF_SELF };
+  const message = ndmsg(RTM_DELNEIGH, 0, header).attrMac(NDA_LLADDR, mac);
+  if (remote !== undefined) message.attrAddress(NDA_DST, remote);
   return message.finish();
 }
 
@@ -170,31 +163,26 @@ export function encodeAppendFdb(spec: FdbSpec): Buffer {
  * `bridge fdb replace MAC dev PORT master static sticky`: the bridge's entry, not the port's. A sticky one stays when
  * a frame with this source enters by another port (net/bridge/br_fdb.c, br_fdb_update).
  */
-export function encodeNewBridgeFdb(
-  { interfaceIndex, mac }: Pick<FdbSpec, "interfaceIndex" | "mac">,
-  flags = REPLACE,
-): Buffer {
-  const message = ndmsg(RTM_NEWNEIGH, flags, AF_BRIDGE, interfaceIndex, NUD_NOARP, NTF_MASTER | NTF_STICKY);
+export function encodeNewBridgeFdb({ interfaceIndex, mac }: FdbKey, flags = REPLACE): Buffer {
+  const entry = { state: NUD_NOARP, flags: NTF_MASTER | NTF_STICKY };
+  const message = ndmsg(RTM_NEWNEIGH, flags, { family: AF_BRIDGE, interfaceIndex, ...entry });
   return message.attrMac(NDA_LLADDR, mac).finish();
 }
 
 /** `bridge fdb del MAC dev PORT master`; the kernel answers ENOENT when it is absent. */
-export function encodeDeleteBridgeFdb({
-  interfaceIndex,
-  mac,
-}: Pick<FdbSpec, "interfaceIndex" | "mac">): Buffer {
-  const message = ndmsg(RTM_DELNEIGH, 0, AF_BRIDGE, interfaceIndex, NUD_NOARP, NTF_MASTER);
-  return message.attrMac(NDA_LLADDR, mac).finish();
+export function encodeDeleteBridgeFdb({ interfaceIndex, mac }: FdbKey): Buffer {
+  const header = { family: AF_BRIDGE, interfaceIndex, state: NUD_NOARP, flags: NTF_MASTER };
+  return ndmsg(RTM_DELNEIGH, 0, header).attrMac(NDA_LLADDR, mac).finish();
 }
 
 /** `bridge fdb show dev DEVICE`: here, unlike for neighbours, the header names the device. */
 export function encodeFdbDump(interfaceIndex: number): Buffer {
-  return ndmsg(RTM_GETNEIGH, NLM_F_DUMP, AF_BRIDGE, interfaceIndex, 0, 0).finish();
+  return ndmsg(RTM_GETNEIGH, NLM_F_DUMP, { family: AF_BRIDGE, interfaceIndex }).finish();
 }
 
 /** `bridge fdb show br BRIDGE`: the entries of all its ports. */
 export function encodeBridgeFdbDump(bridgeIndex: number): Buffer {
-  return ndmsg(RTM_GETNEIGH, NLM_F_DUMP, AF_BRIDGE, 0, 0, 0).attrU32(NDA_MASTER, bridgeIndex).finish();
+  return ndmsg(RTM_GETNEIGH, NLM_F_DUMP, { family: AF_BRIDGE }).attrU32(NDA_MASTER, bridgeIndex).finish();
 }
 
 /** Decodes RTM_NEWNEIGH and RTM_DELNEIGH of ARP and NDP; null for all others. Throws CodecError. */
@@ -275,15 +263,19 @@ export function decodeUseWithin(recentMs: number): (message: NetlinkMessage) => 
   };
 }
 
-/** `struct ndmsg`: family, padding, interface index, state, flags, type. */
-function ndmsg(
-  type: number,
-  messageFlags: number,
-  family: number,
-  interfaceIndex: number,
-  state: number,
-  flags: number,
-): MessageWriter {
+/** `struct ndmsg` (linux/neighbour.h); what is absent is 0. */
+interface NeighbourHeader {
+  /** AF_* */
+  readonly family: number;
+  readonly interfaceIndex?: number;
+  /** NUD_* */
+  readonly state?: number;
+  /** NTF_* */
+  readonly flags?: number;
+}
+
+function ndmsg(type: number, messageFlags: number, header: NeighbourHeader): MessageWriter {
+  const { family, interfaceIndex = 0, state = 0, flags = 0 } = header;
   return new MessageWriter(type, messageFlags)
     .u8(family)
     .u8(0)

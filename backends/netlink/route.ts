@@ -114,15 +114,8 @@ export interface RouteFilter {
  * With REPLACE (`ip route replace`) the kernel overwrites any route with the same destination and metric.
  */
 export function encodeNewRoute(spec: RouteSpec, flags = CREATE): Buffer {
-  const type = spec.type ?? RTN_UNICAST;
-  return write(
-    RTM_NEWROUTE,
-    flags,
-    spec,
-    spec.protocol ?? RTPROT_BOOT,
-    spec.scope ?? scopeOf(spec, type),
-    type,
-  );
+  const { type = RTN_UNICAST, protocol = RTPROT_BOOT } = spec;
+  return write(RTM_NEWROUTE, flags, { ...spec, type, protocol, scope: spec.scope ?? scopeOf(spec, type) });
 }
 
 /**
@@ -130,7 +123,7 @@ export function encodeNewRoute(spec: RouteSpec, flags = CREATE): Buffer {
  * protocol spares the routes of others. The kernel answers ESRCH when there is none.
  */
 export function encodeDeleteRoute(spec: RouteSpec): Buffer {
-  return write(RTM_DELROUTE, 0, spec, spec.protocol ?? 0, spec.scope ?? RT_SCOPE_NOWHERE, spec.type ?? 0);
+  return write(RTM_DELROUTE, 0, { ...spec, scope: spec.scope ?? RT_SCOPE_NOWHERE });
 }
 
 /**
@@ -138,7 +131,8 @@ export function encodeDeleteRoute(spec: RouteSpec): Buffer {
  * cannot filter: check what matters.
  */
 export function encodeRouteDump(family: Family, filter: RouteFilter = {}): Buffer {
-  const message = rtmsg(RTM_GETROUTE, NLM_F_DUMP, family, 0, 0, filter.protocol ?? 0, 0, 0, 0);
+  const { protocol } = filter;
+  const message = rtmsg(RTM_GETROUTE, NLM_F_DUMP, { family, length: 0, protocol });
   if (filter.table !== undefined) message.attrU32(RTA_TABLE, filter.table);
   if (filter.outputIndex !== undefined) message.attrU32(RTA_OIF, filter.outputIndex);
   return message.finish();
@@ -182,15 +176,8 @@ function lookup(
   flags: number,
 ): Buffer {
   const bits = address.toBytes().length * 8;
-  const message = new MessageWriter(RTM_GETROUTE, 0).u8(AF_OF[address.family]).u8(bits);
-  message
-    .u8(source === undefined ? 0 : bits)
-    .u8(0)
-    .u8(0)
-    .u8(0)
-    .u8(0)
-    .u8(0)
-    .u32(flags);
+  const sourceLength = source === undefined ? 0 : bits;
+  const message = rtmsg(RTM_GETROUTE, 0, { family: address.family, length: bits, sourceLength, flags });
   message.attrAddress(RTA_DST, address);
   if (source !== undefined) message.attrAddress(RTA_SRC, source);
   if (inputIndex !== undefined) message.attrU32(RTA_IIF, inputIndex);
@@ -231,7 +218,9 @@ export function decodePath(message: NetlinkMessage): Path | null {
 /** `ip route get ADDRESS`: the answer's gateway, outputIndex and source say how packets to it leave. */
 export function encodeGetRoute(address: Address): Buffer {
   const bits = address.toBytes().length * 8;
-  return rtmsg(RTM_GETROUTE, 0, address.family, bits, 0, 0, 0, 0, 0).attrAddress(RTA_DST, address).finish();
+  return rtmsg(RTM_GETROUTE, 0, { family: address.family, length: bits })
+    .attrAddress(RTA_DST, address)
+    .finish();
 }
 
 /** Decodes RTM_NEWROUTE and RTM_DELROUTE; null for families other than IPv4 and IPv6. Throws CodecError. */
@@ -278,28 +267,13 @@ export function decodeRoute(message: NetlinkMessage): Route | null {
   };
 }
 
-function write(
-  type: number,
-  flags: number,
-  spec: RouteSpec,
-  protocol: number,
-  scope: number,
-  routeType: number,
-): Buffer {
-  const { destination, table = RT_TABLE_MAIN } = spec;
-  const onlink = spec.isOnlink ? RTNH_F_ONLINK : 0;
+function write(messageType: number, messageFlags: number, spec: RouteSpec): Buffer {
+  const { destination, table = RT_TABLE_MAIN, type, protocol, scope } = spec;
+  const { family, length } = destination;
   const tableByte = table < 256 ? table : 0;
-  const message = rtmsg(
-    type,
-    flags,
-    destination.family,
-    destination.length,
-    tableByte,
-    protocol,
-    scope,
-    routeType,
-    onlink,
-  );
+  const flags = spec.isOnlink ? RTNH_F_ONLINK : 0;
+  const header = { family, length, table: tableByte, protocol, scope, type, flags };
+  const message = rtmsg(messageType, messageFlags, header);
   if (destination.length > 0) message.attrAddress(RTA_DST, destination.base);
   if (spec.nexthopId !== undefined) message.attrU32(RTA_NH_ID, spec.nexthopId);
   if (spec.gateway !== undefined) message.attrAddress(RTA_GATEWAY, spec.gateway);
@@ -336,23 +310,38 @@ function prefixOf(address: Address, length: number): Prefix {
   }
 }
 
-/** `struct rtmsg`: family, lengths of destination and source, TOS, table, protocol, scope, type, flags. */
-function rtmsg(
-  messageType: number,
-  messageFlags: number,
-  family: Family,
-  length: number,
-  table: number,
-  protocol: number,
-  scope: number,
-  type: number,
-  flags: number,
-): MessageWriter {
+/** `struct rtmsg` (linux/rtnetlink.h); what is absent is 0. */
+interface RouteHeader {
+  readonly family: Family;
+  /** Bits of the destination. */
+  readonly length: number;
+  /** Bits of the source. */
+  readonly sourceLength?: number;
+  readonly table?: number | undefined;
+  readonly protocol?: number | undefined;
+  readonly scope?: number | undefined;
+  readonly type?: number | undefined;
+  /** RTNH_F_* and RTM_F_* */
+  readonly flags?: number;
+}
+
+function rtmsg(messageType: number, messageFlags: number, header: RouteHeader): MessageWriter {
+  const {
+    family,
+    length,
+    sourceLength = 0,
+    table = 0,
+    protocol = 0,
+    scope = 0,
+    type = 0,
+    flags = 0,
+  } = header;
+  const tos = 0;
   return new MessageWriter(messageType, messageFlags)
     .u8(AF_OF[family])
     .u8(length)
-    .u8(0)
-    .u8(0)
+    .u8(sourceLength)
+    .u8(tos)
     .u8(table)
     .u8(protocol)
     .u8(scope)

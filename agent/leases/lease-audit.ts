@@ -44,10 +44,10 @@ export interface Audit {
   readonly configProblem: string | null;
 }
 
-/** A member of the network that audits it, for what only this host can see. */
 /** What a command that needs the network configuration says where there is none. */
 export const NO_CONFIG = "the network has no configuration: write one with tulle net init";
 
+/** A member of the network that audits it, for what only this host can see. */
 export interface AuditingHost {
   readonly own: Lease;
   /** What it reaches without the network. */
@@ -56,51 +56,65 @@ export interface AuditingHost {
 
 /** Judges every entry of a listing as a daemon does; in the order of the subnets. `host` is null for no member. */
 export function auditLeases(listing: StoreListing, host: AuditingHost | null = null): Audit {
-  const { config, backend, problem } = readConfig(listing.config);
-  const judge = (rejectPeer: (lease: Lease) => string | null): PeerTable => {
-    const table = new PeerTable({
-      networks: config === null ? [] : Object.values(config.families).map(({ network }) => network),
-      ownAddresses: host?.own.attrs.publicAddress ?? {},
-      ownIdentities: host === null ? [] : identitiesOf(host.own, backend),
-      local: host?.local ?? [],
-      leaveGraceMs: 0,
-      holdDownMs: 0,
-      logger: silentLogger,
-      rejectPeer,
-      rejectLocally: () => null,
-      identitiesOf: (lease) => identitiesOf(lease, backend),
-    });
-    table.setOwnKey(host?.own.key ?? null);
-    table.apply({ type: "list", ...listing }, 0);
-    return table;
-  };
+  const readable = readConfig(listing.config);
+  const { config, backend, problem } = readable;
   const reject = (lease: Lease): string | null =>
     config === null || backend === null ? null : explainRejection(config, lease, backend.rejectPeer(lease));
-  const table = judge(reject);
+  const table = judgeLeases(listing, readable, host, reject);
   // No daemon uses a reservation before its host has joined; here it must not contradict a lease either.
-  const expected = judge((lease) => (isUnclaimed(lease, backend) ? null : reject(lease)));
+  const rejectJoined = (lease: Lease) => (isUnclaimed(lease, backend) ? null : reject(lease));
+  const expected = judgeLeases(listing, readable, host, rejectJoined);
   const [refused, contradicting] = [table.refused(), expected.refused()];
   const moved = movedHosts([...table.peers.values()], backend);
   const leases = listing.entries
     .filter((entry) => !isFolderKey(entry))
     .map((entry) => {
-      const { key } = entry;
-      const lease = decodeOrNull(entry);
-      const isPending = lease !== null && isUnclaimed(lease, backend);
-      const rejection = (isPending ? contradicting : refused).get(key)?.reason;
-      return {
-        key,
-        entry,
-        subnets: readStrayKey(key),
-        attrs: lease?.attrs ?? null,
-        identities: lease === null ? [] : identitiesOf(lease, backend),
-        isReservation: entry.storeLeaseId === null,
-        hasPresentBackend: lease !== null && backend !== null && asksFor(lease, backend),
-        isUnclaimed: isPending,
-        problem: rejection ?? moved.get(key) ?? (key === host?.own.key ? ownProblem(table) : null),
-      };
+      const audited = describeEntry(entry, backend);
+      const { key, isUnclaimed } = audited;
+      const rejection = (isUnclaimed ? contradicting : refused).get(key)?.reason;
+      const own = key === host?.own.key ? ownProblem(table) : null;
+      return { ...audited, problem: rejection ?? moved.get(key) ?? own };
     });
   return { leases: leases.sort(bySubnet), config, configProblem: problem };
+}
+
+/** What a daemon with this configuration uses and rejects of the listing, and by `rejectPeer`. */
+function judgeLeases(
+  listing: StoreListing,
+  { config, backend }: ReadConfig,
+  host: AuditingHost | null,
+  rejectPeer: (lease: Lease) => string | null,
+): PeerTable {
+  const table = new PeerTable({
+    networks: config === null ? [] : Object.values(config.families).map(({ network }) => network),
+    ownAddresses: host?.own.attrs.publicAddress ?? {},
+    ownIdentities: host === null ? [] : identitiesOf(host.own, backend),
+    local: host?.local ?? [],
+    leaveGraceMs: 0,
+    holdDownMs: 0,
+    logger: silentLogger,
+    rejectPeer,
+    rejectLocally: () => null,
+    identitiesOf: (lease) => identitiesOf(lease, backend),
+  });
+  table.setOwnKey(host?.own.key ?? null);
+  table.apply({ type: "list", ...listing }, 0);
+  return table;
+}
+
+/** All that an entry says on its own. */
+function describeEntry(entry: StoreEntry, backend: MixedBackend | null): Omit<AuditedLease, "problem"> {
+  const lease = decodeOrNull(entry);
+  return {
+    key: entry.key,
+    entry,
+    subnets: readStrayKey(entry.key),
+    attrs: lease?.attrs ?? null,
+    identities: lease === null ? [] : identitiesOf(lease, backend),
+    isReservation: entry.storeLeaseId === null,
+    hasPresentBackend: lease !== null && backend !== null && asksFor(lease, backend),
+    isUnclaimed: lease !== null && isUnclaimed(lease, backend),
+  };
 }
 
 function ownProblem({ ownRejection, ownObstacle }: PeerTable): string | null {
@@ -133,11 +147,13 @@ export function publicAddresses(attrs: LeaseAttrs | null): string {
   return attrs === null ? "" : [...entriesOf(attrs.publicAddress)].map(([, address]) => address).join(", ");
 }
 
-function readConfig(text: string | null): {
+interface ReadConfig {
   readonly config: NetworkConfig | null;
   readonly backend: MixedBackend | null;
   readonly problem: string | null;
-} {
+}
+
+function readConfig(text: string | null): ReadConfig {
   if (text === null) {
     const problem = 'the store holds no network configuration: write one with "tulle net init"';
     return { config: null, backend: null, problem };

@@ -10,15 +10,12 @@
 
 import type { Clock } from "../../ipam/clock.ts";
 import { EXCHANGES } from "./exchange.ts";
-import { encodeError, forClient, type Query, RCODE, rcodeOf, type Transport } from "./message.ts";
+import { encodeError, forClient, type Query, RCODE, type Transport } from "./message.ts";
+import { QueryRace, type RaceTimes } from "./query-race.ts";
 import type { Upstream } from "./resolv-conf.ts";
+import { SilentServers } from "./silent-servers.ts";
 
-export interface ForwarderTimes {
-  /** How long a server is waited for until another one is asked as well, or the same one again. */
-  readonly stepMs: number;
-  /** The same for a server that was silent of late, where another was not. */
-  readonly suspectStepMs: number;
-  readonly totalMs: number;
+export interface ForwarderTimes extends RaceTimes {
   /** How long a server that was silent is waited for less. */
   readonly suspectMs: number;
 }
@@ -34,9 +31,6 @@ export interface ForwarderLimits {
 
 const LIMITS: ForwarderLimits = { total: 512, perClient: 64 };
 
-/** How often a question is asked at least, if no server answers: datagrams get lost. */
-const MIN_ATTEMPTS = 3;
-
 export interface ForwarderOptions {
   readonly clock: Pick<Clock, "monotonicMs">;
   readonly upstreams: () => readonly Upstream[];
@@ -49,13 +43,14 @@ export class Forwarder {
   readonly #times: ForwarderTimes;
   readonly #limits: ForwarderLimits;
   readonly #openByClient = new Map<string, number>();
-  readonly #suspectUntilMs = new Map<string, number>();
+  readonly #silent: SilentServers;
   #open = 0;
 
   constructor(options: ForwarderOptions) {
     this.#options = options;
     this.#times = options.times ?? TIMES;
     this.#limits = options.limits ?? LIMITS;
+    this.#silent = new SilentServers(options.clock, this.#times.suspectMs);
   }
 
   /** Queries that wait for an answer. */
@@ -76,7 +71,13 @@ export class Forwarder {
     this.#open += 1;
     this.#openByClient.set(client, ofClient + 1);
     try {
-      const answer = await this.#askAll(query, transport, upstreams);
+      const race = new QueryRace({
+        upstreams,
+        ask: (upstream, signal) => EXCHANGES[transport](query, upstream, signal),
+        times: this.#times,
+        silent: this.#silent,
+      });
+      const answer = await race.run();
       return answer === null ? encodeError(query, RCODE.serverFailure) : forClient(answer, query);
     } finally {
       this.#open -= 1;
@@ -85,85 +86,4 @@ export class Forwarder {
       else this.#openByClient.set(client, left);
     }
   }
-
-  /** The first good answer; a bad one, such as SERVFAIL, when no other came; null when there is none. */
-  #askAll(query: Query, transport: Transport, upstreams: readonly Upstream[]): Promise<Buffer | null> {
-    const end = new AbortController();
-    return new Promise<Buffer | null>((resolve) => {
-      const attempts = attemptsOf(upstreams);
-      const failed = new Set<Upstream>();
-      let badAnswer: Buffer | null = null;
-      let timer: NodeJS.Timeout | undefined;
-      let open = 0;
-      const finish = (answer: Buffer | null): void => {
-        clearTimeout(timer);
-        clearTimeout(total);
-        resolve(answer);
-      };
-      const total = setTimeout(() => finish(badAnswer), this.#times.totalMs);
-      const askNext = (): void => {
-        clearTimeout(timer);
-        let upstream = attempts.shift();
-        while (upstream !== undefined && failed.has(upstream)) upstream = attempts.shift();
-        if (upstream === undefined) {
-          if (open === 0) finish(badAnswer);
-          return;
-        }
-        const asked = upstream;
-        open += 1;
-        const isBetterLeft = attempts.some((each) => !failed.has(each) && !this.#isSuspect(each));
-        const isBrief = isBetterLeft && this.#isSuspect(asked);
-        timer = setTimeout(
-          () => {
-            if (!isBrief) this.#suspect(asked);
-            askNext();
-          },
-          isBrief ? this.#times.suspectStepMs : this.#times.stepMs,
-        );
-        const fail = (): void => {
-          failed.add(asked);
-          askNext();
-        };
-        EXCHANGES[transport](query, asked, end.signal).then(
-          (answer) => {
-            open -= 1;
-            this.#suspectUntilMs.delete(asked.host);
-            if (isGood(answer)) return finish(answer);
-            badAnswer = answer;
-            fail();
-          },
-          () => {
-            open -= 1;
-            if (!end.signal.aborted) fail();
-          },
-        );
-      };
-      askNext();
-    }).finally(() => end.abort());
-  }
-
-  #isSuspect({ host }: Upstream): boolean {
-    const untilMs = this.#suspectUntilMs.get(host);
-    return untilMs !== undefined && untilMs > this.#options.clock.monotonicMs();
-  }
-
-  #suspect({ host }: Upstream): void {
-    const nowMs = this.#options.clock.monotonicMs();
-    // Bounded by what resolv.conf ever named; those of long ago go.
-    for (const [each, untilMs] of this.#suspectUntilMs)
-      if (untilMs <= nowMs) this.#suspectUntilMs.delete(each);
-    this.#suspectUntilMs.set(host, nowMs + this.#times.suspectMs);
-  }
-}
-
-/** Each server once, and again from the first on until there are enough attempts. */
-function attemptsOf(upstreams: readonly Upstream[]): Upstream[] {
-  const rounds = Math.ceil(MIN_ATTEMPTS / upstreams.length);
-  return Array.from({ length: rounds }, () => upstreams).flat();
-}
-
-/** Another server may do better than one that answers so. */
-function isGood(answer: Buffer): boolean {
-  const rcode = rcodeOf(answer);
-  return rcode !== RCODE.serverFailure && rcode !== RCODE.refused && rcode !== RCODE.notImplemented;
 }

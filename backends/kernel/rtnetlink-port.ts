@@ -59,12 +59,6 @@ const GROUPS = [
 /** Changes that are sent without letting the event loop do other work: a few milliseconds. */
 const CHANGES_PER_TURN = 1000;
 
-/**
- * How the kernel rejects the replacement of a route that must be deleted first: EEXIST where ours is there too, behind it;
- * EINVAL where it leads our IPv6 gateway, which lies in the destination, to another device.
- */
-const CLEARED: ReadonlySet<number> = new Set([EEXIST, EINVAL]);
-
 export interface RtnetlinkPortOptions {
   /** Default: the namespace of the calling thread. */
   readonly netns?: NetnsHandle;
@@ -309,11 +303,13 @@ export class RtnetlinkPort implements KernelPort {
     return results;
   }
 
-  #resultOf(change: Change, error: NetlinkError | null): ChangeResult {
+  #resultOf(change: Change, answer: NetlinkError | null): ChangeResult {
     const { op, object } = change;
-    if (error !== null && op === "replace" && CLEARED.has(error.errno) && this.#clearTheWay(change)) {
+    // A foreign route is before ours, which is there too.
+    if (op === "replace" && answer?.errno === EEXIST && this.#clearTheWay(change)) {
       return this.#applyBatch([{ op: "create", object }])[0] ?? null;
     }
+    const error = answer?.errno === EINVAL ? this.#sendOnScaffold(change, answer) : answer;
     const isGone = op === "delete" ? error === null || isAbsent(error) : op === "create" && error !== null;
     if (object.kind === "nexthop" && isGone) this.#nexthopIds.release(object);
     if (error === null || (op === "delete" && isAbsent(error))) return null;
@@ -325,6 +321,20 @@ export class RtnetlinkPort implements KernelPort {
     if (change.op !== "replace") return false;
     const clearing = kindOf(change.actual).encodeClear?.(change.actual, this.#names) ?? null;
     return clearing !== null && this.#connection.batch([clearing])[0] === null;
+  }
+
+  /** The kernel's answer while the scaffold is there, which no packet misses; `rejection` where there is none. */
+  #sendOnScaffold({ op, object }: Change, rejection: NetlinkError): NetlinkError | null {
+    const { wire, encodeScaffold } = kindOf(object);
+    const send = (message: Uint8Array): NetlinkError | null => this.#connection.batch([message])[0] ?? null;
+    const scaffold = op === "delete" ? null : (encodeScaffold?.("create", object, this.#names) ?? null);
+    if (wire === null || scaffold === null) return rejection;
+    const obstacle = send(scaffold);
+    const answer = send(wire.encode(op, object, this.#names));
+    const removal = obstacle === null ? encodeScaffold?.("delete", object, this.#names) : null;
+    // One that stays is an object of ours that nothing wants: the next comparison with the kernel removes it.
+    if (removal) send(removal);
+    return answer;
   }
 
   async #applySingle(change: Change | undefined): Promise<ChangeResult> {

@@ -200,16 +200,7 @@ export const lostOf = (reports: readonly PairReport[]): readonly string[] =>
       return `${from} to ${to} by IPv${family}: ${lost.length} of ${sent} (${lost.slice(0, 5).join(", ")})${cause}`;
     });
 
-/**
- * Of all packets of a change. One of many thousand was lost in two of some runs from host-gw to vxlan, beside other suites
- * on a busy machine. The cause is not known: lower it to 0 to look for that.
- */
-const MOST_STRAYS = 1;
-
 /** Expects that no pair lost packets. */
 export function expectNoneLost(reports: readonly PairReport[]): void {
-  const lost = lostOf(reports);
-  const isStray = reports.reduce((sum, report) => sum + report.lost.length, 0) <= MOST_STRAYS;
-  if (isStray) process.stdout.write(lost.map((line) => `${line}\n`).join(""));
-  else expect(lost).toEqual([]);
+  expect(lostOf(reports)).toEqual([]);
 }

@@ -108,6 +108,11 @@ export interface Kind<T> {
   obstacle?(desired: T, actual: T, scope: Scope): string | null;
   /** The request that removes what is in the way of `desired`, also a foreign object; null when nothing is. */
   encodeClear?(actual: T, names: KernelNames): Uint8Array | null;
+  /**
+   * The request that makes or removes what must be there while the kernel takes `desired`, where it answers EINVAL without;
+   * null when nothing would help.
+   */
+  encodeScaffold?(op: "create" | "delete", desired: T, names: KernelNames): Uint8Array | null;
 }
 
 export function inNetworks(scope: Scope, inner: Address | Prefix): boolean {

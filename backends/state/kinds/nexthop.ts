@@ -11,6 +11,7 @@ import {
   objectKey,
   ROUTE_PROTOCOL,
 } from "../contract/kind.ts";
+import { encodeGatewayRoute } from "./gateway-route.ts";
 
 export interface NexthopObject extends NexthopPlace {
   readonly kind: "nexthop";
@@ -28,6 +29,8 @@ export const nexthopKind: Kind<NexthopObject> = {
   isSame: (desired, actual) => actual.isOnlink === desired.isOnlink && actual.protocol === desired.protocol,
   describe: ({ device, gateway, isOnlink, protocol }) =>
     `nexthop via ${gateway} dev ${device}${isOnlink ? " onlink" : ""} proto ${protocol}`,
+
+  encodeScaffold: encodeGatewayRoute,
 
   wire: {
     types: [RTM_NEWNEXTHOP, RTM_DELNEXTHOP],

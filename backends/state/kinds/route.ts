@@ -27,6 +27,7 @@ import {
   ROUTE_PROTOCOL_BOOT,
   type Scope,
 } from "../contract/kind.ts";
+import { encodeGatewayRoute } from "./gateway-route.ts";
 
 export interface RouteObject {
   readonly kind: "route";
@@ -82,6 +83,8 @@ export const routeKind: Kind<RouteObject> = {
     const outputIndex = actual.viaNexthop ? null : names.indexOf(actual.device);
     return encodeDeleteRoute(outputIndex === null ? withoutDevice : { ...withoutDevice, outputIndex });
   },
+
+  encodeScaffold: encodeGatewayRoute,
 
   wire: {
     types: [RTM_NEWROUTE, RTM_DELROUTE],

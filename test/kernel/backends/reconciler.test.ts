@@ -2,6 +2,9 @@
 
 import { afterEach, beforeEach, expect, it } from "vitest";
 import type { KernelEvent } from "../../../backends/kernel/port.ts";
+import { NetlinkMonitor } from "../../../backends/netlink/monitor.ts";
+import { decodeRoute } from "../../../backends/netlink/route.ts";
+import { RTM_DELROUTE, RTNLGRP_IPV6_ROUTE } from "../../../backends/netlink/rtnetlink.ts";
 import { Planner } from "../../../backends/planner.ts";
 import { vxlanBackend } from "../../../backends/vxlan.ts";
 import { Address, Prefix } from "../../../ipam/addresses/ip.ts";
@@ -311,6 +314,48 @@ describeAsRoot("reconciler with both families on the real kernel", () => {
     }
   });
 
+  it.each([
+    ["a plain route", 3],
+    ["a nexthop object", 300],
+  ])("creates %s where another route covers the gateway", async (_what, count) => {
+    const host = new VxlanHost({ label: "cover", backend, own, scope });
+    try {
+      host.sh("ip addr add 2001:db8:50::1/64 dev under0 nodad");
+      // As on a site that routes all unique local addresses.
+      host.sh("ip -6 route add fd00::/8 via 2001:db8:50::99 dev under0");
+      host.start();
+      await host.want(...Array.from({ length: count }, (_, at) => dualPeer(at + 2)));
+      expect(host.reconciler.status()).toMatchObject({ failures: [], conflicts: [], isConverged: true });
+      expect(tunnelRoutes(host)).toHaveLength(count);
+      expect(host.sh("ip -6 route show dev flannel-v6.1 proto 116 | grep -vc /64 || true").trim()).toBe("0");
+    } finally {
+      await host.dispose();
+    }
+  });
+
+  it.each([
+    ["a plain route", 3],
+    ["a nexthop object", 300],
+  ])("takes %s over from another device without a gap", async (_what, count) => {
+    const host = new VxlanHost({ label: "over", backend, own, scope });
+    try {
+      host.sh("ip addr add 2001:db8:50::1/64 dev under0 nodad");
+      const subnets = Array.from({ length: count }, (_, at) => `fd00:2:${(at + 2).toString(16)}::/64`);
+      const lines = subnets.map((subnet) => `route add ${subnet} via 2001:db8:50::99 dev under0 proto 116`);
+      host.sh(`printf '${lines.join("\\n")}\n' | ip -6 -batch -`);
+      const deleted: string[] = [];
+      const monitor = watchDeletedRoutes(host, deleted);
+      host.start();
+      await host.want(...Array.from({ length: count }, (_, at) => dualPeer(at + 2)));
+      monitor.drain();
+      monitor.close();
+      expect(tunnelRoutes(host)).toHaveLength(count);
+      expect(deleted.filter((destination) => subnets.includes(destination))).toEqual([]);
+    } finally {
+      await host.dispose();
+    }
+  });
+
   it("knows its routes where the kernel shows only the ids of their nexthop objects", async () => {
     const host = new VxlanHost({ label: "ids", backend, own, scope });
     try {
@@ -338,6 +383,23 @@ describeAsRoot("reconciler with both families on the real kernel", () => {
     }
   });
 });
+
+function tunnelRoutes(host: VxlanHost): readonly string[] {
+  return host.sh("ip -6 route show dev flannel-v6.1 proto 116 | grep /64 || true").trim().split("\n");
+}
+
+function watchDeletedRoutes(host: VxlanHost, deleted: string[]): NetlinkMonitor {
+  return NetlinkMonitor.open({
+    netns: host.handle,
+    groups: [RTNLGRP_IPV6_ROUTE],
+    onMessages: (messages) => {
+      for (const message of messages)
+        if (message.type === RTM_DELROUTE) deleted.push(`${decodeRoute(message)?.destination}`);
+    },
+    onOverflow: () => deleted.push("notifications were lost"),
+    onError: (error) => deleted.push(String(error)),
+  });
+}
 
 function dualPeer(n: number): Lease {
   const lease = peer(n);

@@ -58,6 +58,13 @@ it("removes network, state and links of units", () => {
   expect(has("etc/systemd/system/multi-user.target.wants/tulled.service")).toBe(false);
 });
 
+it("succeeds where a folder stays, as a mount point does", () => {
+  writeProgram("bin/rm", 'PATH=/usr/bin:/bin; rm "$@"; [ "$1" != -rf ]');
+  expect(purge()).toBe("");
+  expect(has("var/lib/tulle/identity.json")).toBe(false);
+  expect(has("etc/systemd/system/multi-user.target.wants/tulled.service")).toBe(false);
+});
+
 it("says what stays where the program could not be kept for it, as on a full disk", () => {
   rmSync(join(root, "var/lib/tulle/purge"), { recursive: true });
   mkdirSync(join(root, "etc/docker"));

@@ -2,8 +2,8 @@
 
 import { dirname } from "node:path";
 import { compactPerFamily, entriesOf, type PerFamily, Prefix } from "../../ipam/addresses/ip.ts";
-import type { NetworkConfig } from "../../ipam/config/network-config.ts";
-import { parseSubnetEnv, type SubnetEnv } from "../../ipam/config/subnet-env.ts";
+import { mayBeLeased, type NetworkConfig } from "../../ipam/config/network-config.ts";
+import { parseSubnetRanges, type SubnetRanges } from "../../ipam/config/subnet-env.ts";
 import { errorMessage } from "../../ipam/errors.ts";
 import { makeFolder } from "../../ipam/files/folder.ts";
 import { readOwnFile } from "../../ipam/files/read.ts";
@@ -22,8 +22,7 @@ export function readPreviousSubnets(
   try {
     const text = readOwnFile(path);
     if (text === null) return null;
-    const env = parseSubnetEnv(text);
-    const subnets = subnetsIn(env, config);
+    const subnets = subnetsIn(parseSubnetRanges(text), config);
     if (subnets !== null) return subnets;
     logger.warn("previous subnet is ignored because the file is of another network", { path });
   } catch (error) {
@@ -46,12 +45,17 @@ export async function writeSubnetText(path: string, text: string): Promise<void>
   await replaceFile(path, text, { mode: 0o644 });
 }
 
-/** The subnets of the families that are as they were; null when there is none. */
-function subnetsIn(env: SubnetEnv, { families }: NetworkConfig): PerFamily<Prefix> | null {
-  const subnets = compactPerFamily((family) => {
-    const isSame = env.networks[family]?.some((known) => families[family]?.network.equals(known)) ?? false;
-    const subnet = env.subnets[family];
-    return isSame && subnet !== undefined ? Prefix.of(subnet.address, subnet.length) : undefined;
+/** The subnets that this network can have leased, now or before its range changed; null when there is none. */
+function subnetsIn(
+  { networks, subnets }: SubnetRanges,
+  { families }: NetworkConfig,
+): PerFamily<Prefix> | null {
+  const own = compactPerFamily((family) => {
+    const [network, found] = [families[family]?.network, subnets[family]];
+    if (network === undefined || found === undefined) return undefined;
+    const subnet = Prefix.of(found.address, found.length);
+    const isOfOther = networks[family]?.every((known) => !known.overlaps(network)) ?? false;
+    return !isOfOther && mayBeLeased(subnet, network) ? subnet : undefined;
   });
-  return entriesOf(subnets).length === 0 ? null : subnets;
+  return entriesOf(own).length === 0 ? null : own;
 }

@@ -23,6 +23,8 @@ export interface SubnetEnv {
   readonly ipMasq: boolean;
 }
 
+export type SubnetRanges = Pick<SubnetEnv, "networks" | "subnets">;
+
 const KEYS: Record<Family, { readonly network: string; readonly subnet: string }> = {
   4: { network: "FLANNEL_NETWORK", subnet: "FLANNEL_SUBNET" },
   6: { network: "FLANNEL_IPV6_NETWORK", subnet: "FLANNEL_IPV6_SUBNET" },
@@ -47,23 +49,39 @@ export function formatSubnetEnv(env: SubnetEnv): string {
 export function parseSubnetEnv(text: string): SubnetEnv {
   const values = readAssignments(text);
   requireKeys(values);
+  const mtuBytes = read("FLANNEL_MTU", values, readMtu);
+  const ipMasq = read("FLANNEL_IPMASQ", values, readBoolean);
+  return { ...readRanges(values), mtuBytes, ipMasq };
+}
+
+/**
+ * The networks and subnets that the file's text names. It may lack the rest: flanneld finds the subnet of its last run
+ * by that key alone, so that files of older agents and of administrators have no more. Throws CodecError.
+ */
+export function parseSubnetRanges(text: string): SubnetRanges {
+  const ranges = readRanges(readAssignments(text));
+  if (Object.keys(ranges.subnets).length > 0) return ranges;
+  throw new CodecError(`subnet.env: ${KEYS[4].subnet} and ${KEYS[6].subnet} are missing`);
+}
+
+function readRanges(values: ReadonlyMap<string, string>): SubnetRanges {
   const networks: Partial<Record<Family, readonly Prefix[]>> = {};
   const subnets: Partial<Record<Family, InterfaceAddress>> = {};
   for (const family of FAMILIES) {
     const { network, subnet } = KEYS[family];
-    if (!values.has(network)) continue;
-    networks[family] = read(network, values, (list) =>
-      list.split(",").map((item) => ofFamily(Prefix.parse(item.trim()), family)),
-    );
+    if (values.has(network)) {
+      networks[family] = read(network, values, (list) =>
+        list.split(",").map((item) => ofFamily(Prefix.parse(item.trim()), family)),
+      );
+    }
+    if (!values.has(subnet)) continue;
     subnets[family] = read(subnet, values, (item) => {
       const parsed = parseInterfaceAddress(item);
       ofFamily(parsed.address, family);
       return parsed;
     });
   }
-  const mtuBytes = read("FLANNEL_MTU", values, readMtu);
-  const ipMasq = read("FLANNEL_IPMASQ", values, readBoolean);
-  return { networks, subnets, mtuBytes, ipMasq };
+  return { networks, subnets };
 }
 
 /** The `NAME=value` lines of a file that a shell could read; quotes around a value are dropped, the last of a name wins. */

@@ -83,6 +83,15 @@ describe("the file of the last run", () => {
     expect(await previousOf(V4_TEXT)).toEqual({ subnets: { 4: prefix("10.2.54.0/24") }, lines: [] });
   });
 
+  it.each([
+    ["of an agent that writes no more, or by hand", "FLANNEL_SUBNET=10.2.54.1/24\n"],
+    ["of a smaller network", V4_TEXT.replace("10.2.0.0/16", "10.2.32.0/19")],
+    ["of a larger network", V4_TEXT.replace("10.2.0.0/16", "10.0.0.0/8")],
+    ["with what this version does not write", V4_TEXT.replace("=false", "=1").replace("1450", "0")],
+  ])("names the previous subnet in a file %s, as flanneld reads it", async (_, text) => {
+    expect(await previousOf(text)).toEqual({ subnets: { 4: prefix("10.2.54.0/24") }, lines: [] });
+  });
+
   it("is silently absent at the first start", async () => {
     const logger = recordingLogger();
     expect(await readPreviousSubnets(path, network(), logger)).toBeNull();
@@ -90,7 +99,7 @@ describe("the file of the last run", () => {
   });
 
   it.each([
-    ["cut short", V4_TEXT.slice(0, 60), /cannot be used/],
+    ["cut short", V4_TEXT.slice(0, 50), /cannot be used/],
     ["of another network", V4_TEXT.replace("10.2.0.0", "10.9.0.0"), /another network/],
     ["empty", "", /cannot be used/],
   ])("is ignored, and that is said, when it is %s", async (_, text, message) => {

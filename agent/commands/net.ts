@@ -157,15 +157,16 @@ async function textToWrite(options: InitOptions, flags: readonly BackendFlag[]):
     return networkConfigText(options, givenOptions(flags, backend.toLowerCase(), given));
   }
   const other = Object.keys(others)[0] ?? (backend === DEFAULT_TYPE ? undefined : "backend");
-  if (other === undefined) return (await readText(file)).trim();
+  if (other === undefined) return await readText(file);
   const flag = other.replace(/[A-Z]|6(?=[A-Z])/g, (part) => (part === "6" ? "6" : `-${part.toLowerCase()}`));
   throw new ConfigError(`--file ${file} and --${flag} exclude each other: write all of it into the file`);
 }
 
+/** Without blanks around it, nor the byte order mark that some editors put in front. */
 async function readText(file: string): Promise<string> {
-  if (file === "-") return await readAll(process.stdin);
+  if (file === "-") return (await readAll(process.stdin)).trim();
   try {
-    return await readFile(file, "utf8");
+    return (await readFile(file, "utf8")).trim();
   } catch (error) {
     throw new ConfigError(`--file ${file} cannot be read: ${errorMessage(error)}`, { cause: error });
   }

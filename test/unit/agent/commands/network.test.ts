@@ -195,6 +195,9 @@ describe("tulle net", () => {
     );
     expect((await tulle("net", "init", "--file", file)).code).toBe(0);
     expect((await tulle("net", "show", "--json")).out).toBe('{ "Network": "10.4.0.0/16" }\n');
+    await writeFile(file, '\ufeff{ "Network": "10.4.0.0/16" }\r\n');
+    expect((await tulle("net", "validate", "--file", file)).code).toBe(0);
+    expect((await tulle("net", "init", "--file", file)).out).toMatch(/^unchanged/);
     await writeFile(file, '{ "Network": 5 }\n');
     expect((await tulle("net", "validate", "--file", file)).code).toBe(1);
   });

@@ -26,7 +26,7 @@ import { makeNetworkFallback } from "./network-fallback.ts";
 import type { NetworkParts } from "./network-parts.ts";
 import { pathProblems } from "./path-problems.ts";
 import { peerDetailsOf } from "./peer-details.ts";
-import type { MemberDetails } from "./problems.ts";
+import { type MemberDetails, membershipProblem } from "./problems.ts";
 
 export class PeerWatch {
   readonly #options: JoinedNetworkOptions;
@@ -93,6 +93,7 @@ export class PeerWatch {
   get probed(): ProbedNetwork {
     const { backend, host } = this.#desired.attachment;
     const { peers, lease } = this.#parts;
+    const { ownRejection: rejection } = peers;
     return {
       backend,
       uplinks: host.uplinks,
@@ -100,6 +101,7 @@ export class PeerWatch {
       subnets: this.#desired.subnets,
       ownKey: lease.entry.key,
       hostNameOf: (peer) => this.#hostNameOf(peer),
+      membershipProblem: membershipProblem({ lease: lease.state, leaseKey: lease.entry.key, rejection }),
     };
   }
 

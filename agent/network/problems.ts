@@ -76,6 +76,29 @@ export function memberProblems(state: MemberState): readonly Problem[] {
   ];
 }
 
+/**
+ * Why peers send nothing to this host, whatever the path; null when they do. While the store does not answer, they keep the
+ * host although its lease may have ended.
+ */
+export function membershipProblem({
+  lease,
+  leaseKey,
+  rejection,
+}: Pick<MemberState, "lease" | "leaseKey" | "rejection">): string | null {
+  const sentence = (reason: string): string => `peers send nothing to this host: ${reason}`;
+  if (lease.state === "conflict") {
+    const isKeyTaken = lease.rival === null;
+    return sentence(
+      isKeyTaken
+        ? `another host holds its lease ${leaseKey}`
+        : `its lease ${leaseKey} gave way to an older one`,
+    );
+  }
+  if (lease.state === "lost")
+    return lease.isAbsent ? sentence(`its lease ${leaseKey} is not in the store`) : null;
+  return rejection === null ? null : sentence(`they reject its lease ${leaseKey}`);
+}
+
 /** The problems that are shown only. */
 export function detailProblems(details: MemberDetails): readonly Problem[] {
   const { snapshot, firewall, contended } = details;

@@ -46,6 +46,8 @@ export interface LocalFacts {
   readonly tunnel: TunnelEvidence | null;
   /** It was not looked because too many other paths are examined: it will be. */
   readonly isTunnelUnwatched: boolean;
+  /** Why peers send nothing to this host whatever the path, one sentence; null when they do. */
+  readonly membershipProblem: string | null;
   /** The link did not know the peer or its router when the examination began, and does now: what was sent may not have left. */
   readonly isNeighbourNew: boolean;
 }

@@ -14,6 +14,8 @@ export const CAUSES = {
     'give this host a route to the address that is named, by a router that answers; those to subnets of peers are tulled\'s, and "tulle status" shows what keeps it from making them',
   "local-firewall":
     'let the firewall of this host accept the tunnel\'s packets and the answers of ARP: "nft list ruleset", "iptables-save", "arptables-save", "tc filter show dev INTERFACE ingress" (and egress), "tc -s qdisc show dev INTERFACE" and "ip xfrm policy" show the rule',
+  "lease-lost":
+    'mend what "tulle status" says of this host\'s lease: until then peers send the packets for its containers elsewhere, or nowhere',
   "host-down":
     "start the peer, or mend its cable, VLAN or switch port (isolation keeps ports apart); if no other host reaches it and it has left for good, delete its lease",
   "address-silent":
@@ -64,6 +66,7 @@ const HOST_CAUSES: ReadonlySet<CauseCode> = new Set([
   "interface-down",
   "local-firewall",
   "reverse-path-filter",
+  "lease-lost",
   "store-stale",
   "conntrack-full",
   "neighbours-full",

@@ -227,6 +227,9 @@ function judgeReach(given: Case): Judgement {
   if ((facts.tunnel?.flows ?? 0) > 0) return null;
   const inside = judgeInside(given);
   if (inside !== null) return inside;
+  // The peer has no route back. One that is silent on the link is down as well.
+  if (facts.membershipProblem !== null && facts.neighbour !== "silent")
+    return causeOf("lease-lost", facts.membershipProblem, "from peer");
   // That the link answers shows a host. Where it never answered probes, its firewall may drop them.
   const isNear = facts.router === null && facts.neighbour === "answers" && (before.inner || before.tcp);
   const isThere = isAnswered(evidence.outer) || (isNear && !before.outer);

@@ -46,6 +46,8 @@ export interface FactsReaderOptions {
   readonly sources: () => PerFamily<Address>;
   /** Those of its containers, whose packets other rules may select. */
   readonly ownSubnets: () => PerFamily<Prefix>;
+  /** See LocalFacts. */
+  readonly membershipProblem: () => string | null;
   /** Monotonic, in milliseconds. */
   readonly now: () => number;
 }
@@ -95,10 +97,12 @@ export class FactsReader {
     let before = this.#drops();
     let onLink = this.#nextHop(target);
     let wasSilent = false;
+    let problemBefore: string | null = null;
     this.#tunnels.begin(target, onLink);
     return {
       begin: () => {
         before = this.#drops();
+        problemBefore = this.#options.membershipProblem();
         onLink = this.#nextHop(target);
         this.#tunnels.renew(target, onLink);
         const entry = this.#neighbour(onLink);
@@ -108,7 +112,10 @@ export class FactsReader {
       },
       facts: () => {
         const facts = this.#read(target, onLink, before);
-        return { ...facts, isNeighbourNew: wasSilent && facts.neighbour === "answers" };
+        // What was sent before it ended got no answer.
+        const membershipProblem = this.#options.membershipProblem() ?? problemBefore;
+        const isNeighbourNew = wasSilent && facts.neighbour === "answers";
+        return { ...facts, membershipProblem, isNeighbourNew };
       },
       askLink: () => {
         const entry = this.#neighbour(onLink);
@@ -130,7 +137,11 @@ export class FactsReader {
     this.#tunnels.close();
   }
 
-  #read(target: ProbeTarget, onLink: Address, before: Drops): Omit<LocalFacts, "isNeighbourNew"> {
+  #read(
+    target: ProbeTarget,
+    onLink: Address,
+    before: Drops,
+  ): Omit<LocalFacts, "isNeighbourNew" | "membershipProblem"> {
     const now = this.#drops();
     const tunnel = this.#tunnels.evidence(target);
     const neighbour = this.#neighbour(onLink);

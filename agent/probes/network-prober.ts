@@ -32,6 +32,8 @@ export interface ProbedNetwork {
   readonly ownKey: LeaseKey;
   /** Null for a host without a known name. */
   readonly hostNameOf: (peer: Lease) => string | null;
+  /** Why peers send nothing to this host, one sentence; null when they do. */
+  readonly membershipProblem: string | null;
 }
 
 /** The state of all paths, for metrics. */
@@ -91,6 +93,7 @@ export function targetList(
     sources: mapFamilies(network.uplinks, (uplink) => uplink.address),
     subnets: network.subnets,
     histories,
+    membershipProblem: network.membershipProblem,
     hostNames: Object.fromEntries(
       [...network.peers.values()].flatMap((peer) => {
         const name = network.hostNameOf(peer);
@@ -142,6 +145,7 @@ export class NetworkProber {
       interfaces: () => mapFamilies(network().uplinks, (uplink) => uplink.interface),
       sources: () => mapFamilies(network().uplinks, (uplink) => uplink.address),
       ownSubnets: () => network().subnets,
+      membershipProblem: () => network().membershipProblem,
     });
     this.#longer = new LongerRoutes({
       ...runtime,

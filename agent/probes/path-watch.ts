@@ -78,6 +78,7 @@ const REPORT_EXAMINATIONS = 3;
 /** Causes that silence alone shows, which heavy loss shows as well for a while. */
 const OF_SILENCE: ReadonlySet<Cause["code"]> = new Set([
   "tunnel-filtered",
+  "lease-lost",
   "host-down",
   "host-unreachable",
   "address-silent",

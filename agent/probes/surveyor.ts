@@ -16,7 +16,7 @@ const EXPIRE_MS = 20;
 
 export interface SurveyorOptions {
   readonly clock: Clock;
-  readonly network: Pick<TargetList, "devices" | "interfaces" | "sources" | "subnets" | "histories">;
+  readonly network: Omit<TargetList, "targets" | "hostNames">;
   /** Small echo requests to each target. */
   readonly count: number;
   /** Called when one of `all` targets is through. */
@@ -33,7 +33,7 @@ export class Surveyor {
 
   /** Throws TULLE_PREREQUISITE without CAP_NET_RAW. */
   constructor(options: SurveyorOptions) {
-    const { devices, interfaces, sources, subnets } = options.network;
+    const { devices, interfaces, sources, subnets, membershipProblem } = options.network;
     this.#options = options;
     this.#facts = new FactsReader({
       netlink: this.#netlink,
@@ -42,6 +42,7 @@ export class Surveyor {
       interfaces: () => interfaces,
       sources: () => sources,
       ownSubnets: () => subnets,
+      membershipProblem: () => membershipProblem,
     });
     this.#host = openEchoLines(this.#now, { ...DEAF, notice: (notice) => this.#facts.notice(notice) });
     this.#opened = [this.#host];

@@ -20,6 +20,8 @@ export interface TargetList {
   readonly subnets: PerFamily<Prefix>;
   /** What former probes of the daemon showed, by the targets' ids; none from a daemon that does not tell. */
   readonly histories: Readonly<Record<string, History>>;
+  /** Why peers send nothing to this host; null when they do, and from a daemon that does not tell. */
+  readonly membershipProblem: string | null;
   /** Names of hosts by their leases, where they are known. */
   readonly hostNames: Readonly<Record<LeaseKey, string>>;
 }
@@ -48,6 +50,7 @@ export function readTargets(answer: unknown): TargetList {
     sources: readPerFamily(answer.sources, (address) => Address.parse(address)),
     subnets: readPerFamily(answer.subnets, (subnet) => Prefix.parse(subnet)),
     histories: readHistories(answer.histories),
+    membershipProblem: typeof answer.membershipProblem === "string" ? answer.membershipProblem : null,
     hostNames: Object.fromEntries(
       Object.entries(hostNames).flatMap(([lease, name]) => (typeof name === "string" ? [[lease, name]] : [])),
     ),

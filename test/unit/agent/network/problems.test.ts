@@ -6,6 +6,7 @@ import {
   type MemberDetails,
   type MemberState,
   memberProblems,
+  membershipProblem,
 } from "../../../../agent/network/problems.ts";
 
 const HEALTHY: MemberState = {
@@ -62,6 +63,26 @@ it("shows what is wrong beside the network, and causes by name, each bounded", (
 });
 
 const failure = (key: string) => ({ key, message: `${key}: EPERM`, others: 0 });
+
+describe("what keeps peers from sending to this host", () => {
+  const conflict = { state: "conflict", conflict: "other host", reason: "taken", rival: null } as const;
+  it.each<[string, Partial<MemberState>, RegExp | null]>([
+    ["nothing", {}, null],
+    ["another holder", { lease: conflict }, /another host holds its lease 10\.2\.7\.0-24$/],
+    ["an older lease", { lease: { ...conflict, rival: "10.2.6.0-23" } }, /gave way to an older one$/],
+    ["a rejection", { rejection: "its VNI 2 differs" }, /they reject its lease 10\.2\.7\.0-24$/],
+    [
+      "a deleted key",
+      { lease: { state: "lost", reason: "deleted", isAbsent: true } },
+      /is not in the store$/,
+    ],
+    ["no store: peers keep it", { lease: { state: "lost", reason: "ended", isAbsent: false } }, null],
+  ])("%s", (_, changes, problem) => {
+    const found = membershipProblem({ ...HEALTHY, ...changes });
+    if (problem === null) expect(found).toBeNull();
+    else expect(found).toMatch(problem);
+  });
+});
 
 describe("a member's problems", () => {
   it("are none when nothing is wrong", () => {

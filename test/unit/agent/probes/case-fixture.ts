@@ -31,6 +31,7 @@ export const FACTS: LocalFacts = {
   reversePathDrops: 0,
   checksumErrors: 0,
   tunnel: null,
+  membershipProblem: null,
   isTunnelUnwatched: false,
   isNeighbourNew: false,
 };

@@ -25,6 +25,8 @@ import {
   YES,
 } from "./case-fixture.ts";
 
+const LOST = "peers send nothing to this host: its lease 10.2.9.0-24 is lost";
+
 describe("a healthy path", () => {
   it.each<[string, Partial<Case>]>([
     ["answers everything", {}],
@@ -143,6 +145,10 @@ describe("a broken path", () => {
     ["answers-late", { evidence: { ...WELL, full: NO }, late: late(1_300) }],
     ["host-unreachable", { evidence: { ...SILENT, outer: failed("host unreachable, says 192.168.1.1") } }],
     ["tunnel-filtered", { evidence: BESIDE }],
+    ["lease-lost", { evidence: BESIDE, facts: { ...seen({}), membershipProblem: LOST } }],
+    ["lease-lost", { evidence: SILENT, facts: facts({ membershipProblem: LOST }) }],
+    ["local-firewall", { evidence: BESIDE, facts: { ...seen({ sent: 0 }), membershipProblem: LOST } }],
+    ["host-down", { evidence: SILENT, facts: facts({ neighbour: "silent", membershipProblem: LOST }) }],
     ["tunnel-filtered", { evidence: BESIDE, before: { ...NEVER, outer: true }, elsewhere: NEVER }],
     [
       "tunnel-filtered",

@@ -11,6 +11,7 @@ const LIST: TargetList = {
   sources: { 4: TARGET.outer },
   subnets: { 4: TARGET.subnet },
   histories: { [TARGET.id]: { inner: true, tcp: false, outer: true } },
+  membershipProblem: "peers send nothing to this host: they reject its lease 10.2.9.0-24",
   hostNames: { [TARGET.peer]: "two" },
 };
 const written: unknown = JSON.parse(JSON.stringify(LIST));

@@ -92,8 +92,8 @@ export class Steps {
     });
   }
 
-  end(outcome: "delivered" | "leaves" | "unknown", text: string): never {
-    throw new WayEnded({ outcome, text, cause: null, remedy: null });
+  end(outcome: "delivered" | "leaves" | "unknown", text: string, remedy: string | null = null): never {
+    throw new WayEnded({ outcome, text, cause: null, remedy });
   }
 
   /** Ends the way of a packet that leaves, although it is known not to arrive. */

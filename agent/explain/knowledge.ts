@@ -1,6 +1,6 @@
 /** What the running daemon knows of peers, for an explanation. Without one the kernel alone is asked. */
 
-import { type Address, Prefix } from "../../ipam/addresses/ip.ts";
+import { type Address, type PerFamily, Prefix } from "../../ipam/addresses/ip.ts";
 import { errorMessage, TulleError } from "../../ipam/errors.ts";
 import { labelOf } from "../../ipam/hosts/host-label.ts";
 import { readStrayKey } from "../../ipam/leases/lease-codec.ts";
@@ -55,6 +55,8 @@ export interface Knowledge {
   readonly devices: readonly string[];
   /** The network's ranges; empty where they are not known. */
   readonly ranges: readonly Prefix[];
+  /** This host's; none where they are not known. */
+  readonly ownSubnets: PerFamily<Prefix>;
   /** Why nothing is known of peers; null where something is. */
   readonly problem: string | null;
 }
@@ -65,6 +67,7 @@ export const NOTHING_KNOWN: Knowledge = {
   rejectionOf: () => null,
   devices: [],
   ranges: [],
+  ownSubnets: {},
   problem: null,
 };
 
@@ -83,7 +86,7 @@ export async function readKnowledge(runDir: string, signal: AbortSignal): Promis
 }
 
 function knowledgeOf(
-  { targets, hostNames, devices }: TargetList,
+  { targets, hostNames, devices, subnets }: TargetList,
   { peers = [], refused = [], network }: Partial<StatusReport>,
 ): Knowledge {
   const healthOf = new Map(peers.map(({ key, health }) => [key, health ?? null]));
@@ -101,6 +104,7 @@ function knowledgeOf(
         ?.reason ?? null,
     devices,
     ranges: (network?.ranges ?? []).map((text) => Prefix.parse(text)),
+    ownSubnets: subnets,
     problem: null,
   };
 }

@@ -27,6 +27,8 @@ export interface Packet {
   readonly isRerouted?: boolean;
   /** A rule has given it another destination; absent: none has. */
   readonly isTranslated?: Truth;
+  /** It leaves with another source; absent: it does not. `source` stays the former one. */
+  readonly isMasqueraded?: Truth;
 }
 
 /** How a rule changes a mark: the bits that stay, and those that are then inverted. */

@@ -56,7 +56,10 @@ function follow(scene: Scene, { origin, destination, protocol, destinationPort }
   if (isContainer) {
     const next = leaveContainer(scene, origin, destination);
     if (next !== null)
-      return sendOuter(scene, crossBridge(scene, origin.bridge, next, destination), destination);
+      return sendOuter(scene, crossBridge(scene, origin.bridge, next, destination), {
+        source: null,
+        destination,
+      });
   }
   const found = kernel.lookup(destination, {});
   const isToHost = found.type === "route" && found.route.type === RTN_LOCAL;
@@ -73,7 +76,8 @@ function follow(scene: Scene, { origin, destination, protocol, destinationPort }
     isTracked: true,
   };
   if (isContainer) return forward(scene, packet);
-  return emit(scene, packet, { hasSource: origin !== null, boundTo: null, what: "", inner: destination });
+  const inner = { source: null, destination };
+  return emit(scene, packet, { hasSource: origin !== null, boundTo: null, what: "", inner });
 }
 
 /** A packet that this host makes: the first one, or the one around it. */
@@ -82,8 +86,14 @@ interface Leg {
   readonly boundTo: Link | null;
   /** Empty for the first packet. */
   readonly what: string;
-  /** Of the first packet. */
-  readonly inner: Address;
+  readonly inner: Ends;
+}
+
+/** Of the first packet. */
+interface Ends {
+  /** That of a container, as other hosts see it; null where it is not known, and for packets of this host. */
+  readonly source: Address | null;
+  readonly destination: Address;
 }
 
 function sourceOf(found: ReturnType<Scene["kernel"]["lookup"]>): Address | null {
@@ -102,9 +112,10 @@ function forward(scene: Scene, arrived: Packet): never {
   requireForwarding(scene, packet);
   for (const direction of ["fwd", "out"] as const) passIpsec(scene, direction, packet);
   const leaving = { ...packet, outputInterface: hop.link?.name ?? null };
-  const passed = passFirewall(scene, "forward", leaving);
-  const leg = { hasSource: true, boundTo: null, what: "", inner: packet.destination };
-  return leave(scene, passFirewall(scene, "postrouting", passed), hop, leg);
+  const sent = passFirewall(scene, "postrouting", passFirewall(scene, "forward", leaving));
+  const source = sent.isMasqueraded === undefined ? sent.source : null;
+  const inner = { source, destination: packet.destination };
+  return leave(scene, sent, hop, { hasSource: true, boundTo: null, what: "", inner });
 }
 
 /** A packet that this host makes. */
@@ -158,7 +169,7 @@ function leave(scene: Scene, packet: Packet, hop: Hop, leg: Leg): never {
   passDevices(scene, "egress", isForContainer(hop, leg) ? [link] : [link, ...devicesBelow(scene, link)]);
   mtu.pass(link.name, Math.min(link.mtuBytes, path.mtuBytes ?? link.mtuBytes));
   const outer = enterTunnel(scene, packet, hop);
-  if (outer !== null) return sendOuter(scene, outer, packet.destination);
+  if (outer !== null) return sendOuter(scene, outer, { ...leg.inner, destination: packet.destination });
   const next = path.gateway ?? packet.destination;
   const isToContainer = isForContainer(hop, leg);
   const known = asksForNeighbours(link)
@@ -168,7 +179,7 @@ function leave(scene: Scene, packet: Packet, hop: Hop, leg: Leg): never {
   if (isToContainer) {
     if (mac === null)
       return steps.end("unknown", `the packet waits until something on ${link.name} answers for ${next}`);
-    return sendOuter(scene, crossBridge(scene, link, mac, next), next);
+    return sendOuter(scene, crossBridge(scene, link, mac, next), { ...leg.inner, destination: next });
   }
   return depart(scene, packet, link, next, leg);
 }
@@ -212,7 +223,7 @@ function asksForNeighbours({ flags }: Link): boolean {
 }
 
 /** The packet around the packet, which this host makes. */
-function sendOuter(scene: Scene, outer: Outer, inner: Address): never {
+function sendOuter(scene: Scene, outer: Outer, inner: Ends): never {
   const { remote, source, protocol, port, boundTo, addedBytes, what } = outer;
   scene.mtu.wrap(addedBytes);
   const to = port === null ? "" : `, UDP port ${port}`;
@@ -237,7 +248,7 @@ const NOTHING_PROVEN: Proven = { cause: null, roundTripMs: null };
 /** The packet leaves this host: for whom, in which sizes, and what is known of the way from here. */
 function depart(scene: Scene, packet: Packet, link: Link, next: Address, { what, inner }: Leg): never {
   const { steps, mtu, knowledge } = scene;
-  const peer = knowledge.peerOf(inner);
+  const peer = knowledge.peerOf(inner.destination);
   const { fitsBytes, toldBytes, sentBytes } = mtu;
   steps.ok("mtu", mtu.describe());
   const as = what === "" ? "" : ` as ${what}`;
@@ -252,10 +263,34 @@ function depart(scene: Scene, packet: Packet, link: Link, next: Address, { what,
       "large-packets-lost",
     );
   const { cause, roundTripMs } = peer === null ? NOTHING_PROVEN : provenOf(peer);
-  if (cause !== null) steps.endBadly(`${leaves}; but ${probesSay(cause)}`, cause.code, cause.remedy);
+  // Probes are packets of this host, and rules for those that it forwards have been tested.
+  const isOfOthers = cause?.code === "local-firewall" && packet.inputInterface !== null;
+  if (cause !== null && isOfOthers) steps.doubt("probes", `${probesSay(cause)}; this packet is forwarded`);
+  else if (cause !== null) steps.endBadly(`${leaves}; but ${probesSay(cause)}`, cause.code, cause.remedy);
+  if (peer !== null) requireOwnSource(scene, link, inner, leaves);
   const isSmaller = sentBytes !== null && fitsBytes !== null && fitsBytes < sentBytes;
   const sizes = isSmaller ? `; the kernel tells the sender that more than ${fitsBytes} bytes do not fit` : "";
   const proven =
     roundTripMs === null ? "" : `; probes of this peer are answered, in ${roundTripMs.toFixed(2)} ms`;
   return steps.end("leaves", `${leaves}${sizes}${proven}`);
+}
+
+const OUTSIDE =
+  'give the bridge of the containers an address of this host\'s subnet: "tulle docker setup" and a restart of Docker, or "tulle cni install"; then recreate the container';
+
+/** Ends the way of a packet to which no answer may come: peers have routes to this host's subnet, and to what they reach without it. */
+function requireOwnSource(
+  { kernel, knowledge, steps }: Scene,
+  link: Link,
+  { source }: Ends,
+  leaves: string,
+): void {
+  const subnet = source === null ? undefined : knowledge.ownSubnets[source.family];
+  if (source === null || subnet === undefined || subnet.contains(source)) return;
+  if (kernel.hasOnLink(link, source)) return;
+  steps.end(
+    "unknown",
+    `${leaves}, but no answer may come back: the source ${source} is outside this host's subnet ${subnet}, and no rule masquerades it`,
+    OUTSIDE,
+  );
 }

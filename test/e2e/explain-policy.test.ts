@@ -57,6 +57,25 @@ describeWithEtcd("explaining a way that policy rules decide", () => {
     await net.host(1).daemon.until(({ refused }) => refused.length === 0, "uses the lease again");
   });
 
+  it("says that answers to a container outside this host's subnet get lost", () => {
+    const masquerade = "POSTROUTING -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE";
+    ways.inject({
+      commands: ["ip addr add 172.17.0.1/16 dev docker0"],
+      undo: ["ip addr flush to 172.17.0.1"],
+    });
+    ways.from.netns.ip("address add 172.17.0.9/16 dev eth0");
+    const end = () => explainOn(net.host(1), "172.17.0.9", ways.to.address).end;
+    expect(end()).toMatchObject({
+      outcome: "unknown",
+      remedy: expect.stringContaining("tulle docker setup"),
+    });
+    expect(end().text).toContain("the source 172.17.0.9 is outside this host's subnet");
+    net.host(1).run("iptables", "-t", "nat", "-A", ...masquerade.split(" "));
+    expect(end().outcome).toBe("leaves");
+    net.host(1).run("iptables", "-t", "nat", "-D", ...masquerade.split(" "));
+    ways.from.netns.ip("address del 172.17.0.9/16 dev eth0");
+  });
+
   it("does not call a peer down whose answers this host drops", async () => {
     const { daemon } = net.host(1);
     await daemon.until(({ peers }) => peers.every(({ health }) => health?.state === "good"), "is well");
@@ -74,5 +93,26 @@ describeWithEtcd("explaining a way that policy rules decide", () => {
     const { end } = ways.explain();
     expect(end.text).toMatch(/nothing answers for [\d.]+ on eth0; probes say that answers of ARP/);
     expect(end.remedy).not.toContain("lease");
+  });
+});
+
+describeWithEtcd("explaining a way without a tunnel that a firewall narrows", () => {
+  const net = useEtcdLab("narrow", {
+    hosts: 2,
+    config: { Network: "10.2.0.0/16", Backend: { Type: "host-gw" } },
+    isStoreApart: true,
+  });
+  const ways = useWays(net);
+
+  it("does not take what happens to this host's own packets for that of a container's", async () => {
+    const drop = "OUTPUT -d SUBNET/24 -j DROP";
+    ways.inject({ commands: [`iptables -I ${drop}`], undo: [`iptables -D ${drop}`] });
+    await net
+      .host(1)
+      .daemon.until(({ causes }) => causes.some(({ code }) => code === "local-firewall"), "names the rule");
+    const { steps, end } = ways.explain();
+    expect(end).toMatchObject({ outcome: "leaves", cause: null });
+    expect(steps.map(({ text }) => text).join()).toContain("drops packets that it sends");
+    expect(explainOn(net.host(1), "host", ways.to.address).end.outcome).toBe("dropped");
   });
 });

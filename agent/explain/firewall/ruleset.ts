@@ -101,6 +101,8 @@ interface Effects {
   readonly mayTranslate: boolean;
   /** It may give the packet another mark, which later rules and the routing decision may test. */
   readonly mayMark: boolean;
+  /** It may give the packet another source. */
+  readonly mayMasquerade: boolean;
 }
 
 class Passage {
@@ -173,7 +175,9 @@ class Passage {
   }
 
   #doubt(table: FirewallTable, action: RuleAction, text: string, depth: number): void {
-    const { mayAccept, mayDrop, mayTranslate, mayMark } = effectsOf(table, action, depth);
+    const { mayAccept, mayDrop, mayTranslate, mayMark, mayMasquerade } = effectsOf(table, action, depth);
+    if (mayMasquerade && this.#packet.isMasqueraded !== true)
+      this.#packet = { ...this.#packet, isMasqueraded: null };
     if (mayMark) this.#packet = { ...this.#packet, mark: null };
     if (mayTranslate && this.#packet.isTranslated !== true)
       this.#packet = { ...this.#packet, isTranslated: null };
@@ -204,6 +208,7 @@ class Passage {
         return "continue";
       case "snat":
         this.#sourceTranslation = text;
+        this.#packet = { ...this.#packet, isMasqueraded: true };
         return this.#end("accept", text);
       case "dnat":
         this.#translate(action.address, action.port, text);
@@ -243,7 +248,13 @@ class Passage {
   }
 }
 
-const NO_EFFECTS: Effects = { mayAccept: false, mayDrop: false, mayTranslate: false, mayMark: false };
+const NO_EFFECTS: Effects = {
+  mayAccept: false,
+  mayDrop: false,
+  mayTranslate: false,
+  mayMark: false,
+  mayMasquerade: false,
+};
 
 function effectsOf(table: FirewallTable, action: RuleAction, depth: number): Effects {
   switch (action.do) {
@@ -254,15 +265,16 @@ function effectsOf(table: FirewallTable, action: RuleAction, depth: number): Eff
       return { ...NO_EFFECTS, mayMark: true };
     case "accept":
     case "return":
-    case "snat":
       return { ...NO_EFFECTS, mayAccept: true };
+    case "snat":
+      return { ...NO_EFFECTS, mayAccept: true, mayMasquerade: true };
     case "dnat":
       return { ...NO_EFFECTS, mayAccept: true, mayTranslate: true };
     case "drop":
     case "reject":
       return { ...NO_EFFECTS, mayDrop: true };
     case "unknown":
-      return { mayAccept: true, mayDrop: true, mayTranslate: true, mayMark: false };
+      return { ...NO_EFFECTS, mayAccept: true, mayDrop: true, mayTranslate: true, mayMasquerade: true };
     case "jump":
     case "goto": {
       const rules = depth < DEEPEST ? (table.chains.get(action.chain)?.rules ?? []) : [];
@@ -272,6 +284,7 @@ function effectsOf(table: FirewallTable, action: RuleAction, depth: number): Eff
         mayDrop: each.some(({ mayDrop }) => mayDrop),
         mayTranslate: each.some(({ mayTranslate }) => mayTranslate),
         mayMark: each.some(({ mayMark }) => mayMark),
+        mayMasquerade: each.some(({ mayMasquerade }) => mayMasquerade),
       };
     }
   }

@@ -61,6 +61,8 @@ const rcode =
 const times = { stepMs: 100, totalMs: 400, suspectStepMs: 20, suspectMs: 10_000 };
 /** For answers that must be in time on a busy machine too. */
 const patient = { stepMs: 600, totalMs: 2_000, suspectStepMs: 200, suspectMs: 10_000 };
+/** For answers that must not wait for a timer: such a wait outlasts the test. */
+const unhurried = { stepMs: 60_000, totalMs: 60_000, suspectStepMs: 60_000, suspectMs: 60_000 };
 const LIMITS = { total: 10, perClient: 5 };
 
 function forwarder(upstreams: readonly Upstream[], limits = LIMITS, given = times): Forwarder {
@@ -89,9 +91,7 @@ describe("forwarding", () => {
     const server = await fakeServer(good);
     for (const bad of [rcode(2), rcode(5), rcode(4)]) {
       const failing = await fakeServer(bad);
-      const startMs = systemClock.monotonicMs();
-      expect((await ask(forwarder([failing, server]))).answers).toHaveLength(1);
-      expect(systemClock.monotonicMs() - startMs).toBeLessThan(times.stepMs);
+      expect((await ask(forwarder([failing, server], LIMITS, unhurried))).answers).toHaveLength(1);
       expect(failing.queries).toHaveLength(1);
     }
     const closed = await fakeServer(good);
@@ -101,11 +101,12 @@ describe("forwarding", () => {
 
   it("takes the next server after a silent one, and waits less for that one afterwards", async () => {
     const [mute, server] = [await fakeServer(silent, "127.0.0.2"), await fakeServer(good)];
-    const by = forwarder([mute, server]);
+    const slow = { ...times, stepMs: 2_000, totalMs: 10_000 };
+    const by = forwarder([mute, server], LIMITS, slow);
     expect((await ask(by)).answers).toHaveLength(1);
     const startMs = systemClock.monotonicMs();
     expect((await ask(by)).answers).toHaveLength(1);
-    expect(systemClock.monotonicMs() - startMs).toBeLessThan(times.stepMs);
+    expect(systemClock.monotonicMs() - startMs).toBeLessThan(slow.stepMs);
   });
 
   it("asks the first server first, also after a question that it was silent to", async () => {
@@ -175,22 +176,21 @@ describe("forwarding", () => {
         header.fill(0, 4);
         return [header];
       };
-    const startMs = systemClock.monotonicMs();
     expect(await ask(forwarder([await fakeServer(headerAlone(1))]))).toMatchObject({
       rcode: "FORMERR",
       id: 4711,
     });
     const pair = [await fakeServer(headerAlone(5)), await fakeServer(good)];
-    expect((await ask(forwarder(pair))).answers).toHaveLength(1);
-    expect(systemClock.monotonicMs() - startMs).toBeLessThan(times.stepMs);
+    expect((await ask(forwarder(pair, LIMITS, unhurried))).answers).toHaveLength(1);
     // What denies a name must say which.
     expect(await ask(forwarder([await fakeServer(headerAlone(3))]))).toMatchObject({ rcode: "SERVFAIL" });
   });
 
   it("says SERVFAIL in time when nobody answers, and REFUSED when there is nobody to ask", async () => {
-    const startMs = systemClock.monotonicMs();
-    expect(await ask(forwarder([await fakeServer(silent)]))).toMatchObject({ rcode: "SERVFAIL" });
-    expect(systemClock.monotonicMs() - startMs).toBeLessThan(times.totalMs + 200);
+    const inTime = { ...unhurried, totalMs: 100 };
+    expect(await ask(forwarder([await fakeServer(silent)], LIMITS, inTime))).toMatchObject({
+      rcode: "SERVFAIL",
+    });
     expect(await ask(forwarder([]))).toMatchObject({ rcode: "REFUSED", id: 4711 });
   });
 

@@ -64,14 +64,14 @@ export function auditLeases(listing: StoreListing, host: AuditingHost | null = n
   // No daemon uses a reservation before its host has joined; here it must not contradict a lease either.
   const rejectJoined = (lease: Lease) => (isUnclaimed(lease, backend) ? null : reject(lease));
   const expected = judgeLeases(listing, readable, host, rejectJoined);
-  const [refused, contradicting] = [table.refused(), expected.refused()];
+  const [rejected, contradicting] = [table.rejected(), expected.rejected()];
   const moved = movedHosts([...table.peers.values()], backend);
   const leases = listing.entries
     .filter((entry) => !isFolderKey(entry))
     .map((entry) => {
       const audited = describeEntry(entry, backend);
       const { key, isUnclaimed } = audited;
-      const rejection = (isUnclaimed ? contradicting : refused).get(key)?.reason;
+      const rejection = (isUnclaimed ? contradicting : rejected).get(key)?.reason;
       const own = key === host?.own.key ? ownProblem(table) : null;
       return { ...audited, problem: rejection ?? moved.get(key) ?? own };
     });

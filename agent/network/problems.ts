@@ -43,7 +43,7 @@ export interface MemberState {
 
 /** Everything else that a person should know; collected for a report only. */
 export interface MemberDetails {
-  readonly snapshot: Pick<LeaseSnapshot, "held" | "refused">;
+  readonly snapshot: Pick<LeaseSnapshot, "held" | "rejected">;
   readonly contended: ReconcilerStatus["contended"];
   readonly firewall: FirewallStatus;
   /** What is wrong beside the network on this host, one sentence each. */
@@ -113,7 +113,7 @@ export function detailProblems(details: MemberDetails): readonly Problem[] {
     ...(snapshot.held.size === 0
       ? []
       : advisory(`${snapshot.held.size} vanished peers are kept for now: the store may be at fault`)),
-    ...rejections(snapshot.refused),
+    ...rejections(snapshot.rejected),
     ...advisory(firewall.note === null ? null : `firewall: ${firewall.note}`),
     ...advisory(firewall.lastError === null ? null : `firewall: ${firewall.lastError}`),
     ...advisory(firewallContention(firewall)),
@@ -188,8 +188,8 @@ function isOfDevice(key: string, devices: readonly string[]): boolean {
 /** More of a kind than these are counted only. */
 const MOST_LISTED = 20;
 
-function rejections(refused: LeaseSnapshot["refused"]): readonly Problem[] {
-  const reasons = [...refused.values()].map(({ reason }) => reason);
+function rejections(rejected: LeaseSnapshot["rejected"]): readonly Problem[] {
+  const reasons = [...rejected.values()].map(({ reason }) => reason);
   return someOf(reasons, 'more leases are rejected; "tulle lease check" lists them');
 }
 

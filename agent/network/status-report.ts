@@ -65,7 +65,7 @@ export function statusReport(view: MemberView): StatusReport {
       ),
     peers: [...snapshot.peers.values()].map((peer) => peerStatus(peer, view)),
     ...(view.traffic === null ? {} : { traffic: view.traffic }),
-    refused: [...snapshot.refused.values()],
+    refused: [...snapshot.rejected.values()],
     kernel,
     firewall: view.firewall,
     causes: view.causes,

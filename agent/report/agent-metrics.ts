@@ -23,10 +23,10 @@ export class AgentMetrics {
     this.#metrics.set("tulle_ready", isReady ? 1 : 0);
   }
 
-  setPeers(peers: number, held: number, refused: number): void {
+  setPeers(peers: number, held: number, rejected: number): void {
     this.#metrics.set("tulle_peers", peers);
     this.#metrics.set("tulle_peers_held", held);
-    this.#metrics.set("tulle_leases_refused", refused);
+    this.#metrics.set("tulle_leases_refused", rejected);
   }
 
   /** How many peers have which version of tulle; null for one that is not known. */

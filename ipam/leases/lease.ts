@@ -45,7 +45,7 @@ export interface Lease {
 }
 
 /** Why a peer's lease is not programmed. */
-export interface RefusedLease {
+export interface RejectedLease {
   readonly key: LeaseKey;
   /** One sentence with the key, the value and what to do. */
   readonly reason: string;
@@ -56,7 +56,7 @@ export interface LeaseSnapshot {
   /** Valid leases of other hosts, by key. */
   readonly peers: ReadonlyMap<LeaseKey, Lease>;
   /** Entries that are not programmed, with the reason. */
-  readonly refused: ReadonlyMap<LeaseKey, RefusedLease>;
+  readonly rejected: ReadonlyMap<LeaseKey, RejectedLease>;
   /** Peers that vanished in a mass disappearance or after an outage of the store and are kept; also in `peers`. */
   readonly held: ReadonlySet<LeaseKey>;
 }

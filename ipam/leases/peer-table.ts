@@ -16,7 +16,7 @@ import type { StoreChange, StoreEntry, StoreMessage } from "../stores/contracts.
 import { Admission } from "./admission.ts";
 import { isOlder } from "./age-queue.ts";
 import { Departures, type DepartureTimes, type HeldPeer, type KnownPeer } from "./departures.ts";
-import type { Lease, LeaseKey, LeaseSnapshot, RefusedLease } from "./lease.ts";
+import type { Lease, LeaseKey, LeaseSnapshot, RejectedLease } from "./lease.ts";
 import { decodeEntry, isFolderKey } from "./lease-codec.ts";
 import { NewestConfig } from "./newest-config.ts";
 import {
@@ -55,7 +55,7 @@ export class PeerTable {
   #changed = new Set<LeaseKey>();
   #version = 0;
   /** Keys of the leases that are not used, without our own. */
-  readonly #refused = new Set<LeaseKey>();
+  readonly #rejected = new Set<LeaseKey>();
   #changedReasons = new Set<LeaseKey>();
   /** Why the newest value of a key cannot be read. */
   readonly #damaged = new Map<LeaseKey, string>();
@@ -203,25 +203,25 @@ export class PeerTable {
   snapshot(): LeaseSnapshot {
     this.#snapshot ??= {
       peers: new Map(this.peers),
-      refused: this.refused(),
+      rejected: this.rejected(),
       held: new Set(this.#departures.held),
     };
     return this.#snapshot;
   }
 
   /** Leases in the store that are not used, with the reason. */
-  refused(): ReadonlyMap<LeaseKey, RefusedLease> {
-    const refused = new Map<LeaseKey, RefusedLease>();
-    for (const key of this.#refused) {
+  rejected(): ReadonlyMap<LeaseKey, RejectedLease> {
+    const rejected = new Map<LeaseKey, RejectedLease>();
+    for (const key of this.#rejected) {
       const reason = this.#reasonOf(key);
-      if (reason !== null) refused.set(key, { key, reason });
+      if (reason !== null) rejected.set(key, { key, reason });
     }
-    return refused;
+    return rejected;
   }
 
   /** How many leases in the store are not used: cheaper than to list them. */
   get rejectedCount(): number {
-    return this.#refused.size;
+    return this.#rejected.size;
   }
 
   /** Leases whose rejection began, ended or may read differently since the last call; a null reason: it ended. */
@@ -232,20 +232,20 @@ export class PeerTable {
   }
 
   #noteReason(key: LeaseKey): void {
-    const isRefused = this.#damaged.has(key) || this.#localProblems.has(key) || this.#isRejected(key);
-    if (!isRefused && !this.#refused.has(key)) return;
+    const isRejected = this.#damaged.has(key) || this.#localProblems.has(key) || this.#isRejectedByAll(key);
+    if (!isRejected && !this.#rejected.has(key)) return;
     this.#changedReasons.add(key);
-    if (isRefused) this.#refused.add(key);
-    else this.#refused.delete(key);
+    if (isRejected) this.#rejected.add(key);
+    else this.#rejected.delete(key);
   }
 
   /** Our own lease is not a peer's: ownRejection says what is wrong with it. */
-  #isRejected(key: LeaseKey): boolean {
+  #isRejectedByAll(key: LeaseKey): boolean {
     return key !== this.#ownKey && this.#admission.isRejected(key);
   }
 
   #reasonOf(key: LeaseKey): string | null {
-    const common = this.#isRejected(key) ? this.#admission.reasonOf(key) : null;
+    const common = this.#isRejectedByAll(key) ? this.#admission.reasonOf(key) : null;
     const reason = this.#damaged.get(key) ?? this.#localProblems.get(key) ?? common;
     return reason === null ? null : boundText(reason, REASON_LIMIT);
   }

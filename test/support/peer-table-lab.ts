@@ -43,7 +43,7 @@ export function peerTableLab(overrides: Partial<PeerTableOptions> = {}) {
     change([{ type: "delete", key, revision: revision + 1n }], nowMs);
   };
   const keys = (): string[] => [...table.peers.keys()].sort();
-  const reason = (key: string): string | undefined => table.snapshot().refused.get(key)?.reason;
+  const reason = (key: string): string | undefined => table.snapshot().rejected.get(key)?.reason;
   return { table, list, change, put, del, keys, reason, logger };
 }
 

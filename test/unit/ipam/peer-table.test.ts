@@ -214,7 +214,7 @@ describe("the network's ranges", () => {
     const config = '{"Network":"10.2.0.0/16","Backend":{"Type":"vxlan"}}';
     table.apply({ type: "list", revision: 2n, entries: hosts(1), config }, 10_000);
     expect(keys()).toEqual(["10.2.2.0-24"]);
-    expect(table.refused().size).toBe(0);
+    expect(table.rejected().size).toBe(0);
   });
 
   it("can be set anew, as can our own address", () => {
@@ -252,7 +252,7 @@ describe("a snapshot", () => {
     const good: Lease | undefined = table.peers.get("10.2.2.0-24");
     put(entry("10.2.2.0-24", 2, { value: "[]", revision: 900n }));
     expect(table.snapshot().peers.get("10.2.2.0-24")).toBe(good);
-    expect(table.snapshot().refused.get("10.2.2.0-24")?.reason).toMatch(/not a JSON object/);
+    expect(table.snapshot().rejected.get("10.2.2.0-24")?.reason).toMatch(/not a JSON object/);
   });
 });
 

@@ -25,7 +25,7 @@ const HEALTHY: MemberState = {
 };
 
 const QUIET: MemberDetails = {
-  snapshot: { held: new Set(), refused: new Map() },
+  snapshot: { held: new Set(), rejected: new Map() },
   contended: [],
   firewall: {
     choice: "auto",
@@ -178,7 +178,7 @@ describe("a member's problems", () => {
       causes: ["the store has been out of reach for 5 s"],
       snapshot: {
         held: new Set(["10.2.8.0-24"]),
-        refused: new Map([["10.2.9.0-24", { key: "10.2.9.0-24", reason: "VNI 3" }]]),
+        rejected: new Map([["10.2.9.0-24", { key: "10.2.9.0-24", reason: "VNI 3" }]]),
       },
       paths: ["rule 5270 looks up table 52 before main"],
       firewall: {

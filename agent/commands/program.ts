@@ -13,6 +13,7 @@ import type { FlagName } from "../config/flags.ts";
 import { VERSION } from "../report/version.ts";
 import type { CommandContext } from "../terminal/command.ts";
 import { errorLine } from "../terminal/error-line.ts";
+import { wrapLines } from "../terminal/wrap.ts";
 import { DAEMON_SETTINGS, ownOptions, splitArguments } from "./arguments.ts";
 import { inheritSettings } from "./inherit-settings.ts";
 import { COMMANDS } from "./registry.ts";
@@ -22,6 +23,10 @@ export type ProgramEdges = Omit<CommandContext, "config" | "configBeside" | "exi
 
 const EXIT_FAILED = 1;
 const EXIT_USAGE = 2;
+/** Of options and their descriptions, on a terminal that is wide enough. */
+const HELP_WIDTH = 100;
+/** "tulle net init" has 36 columns for them on a terminal of 80. */
+const LEAST_DESCRIPTION_WIDTH = 30;
 /** With --help: in full. */
 const ALL = "--all";
 
@@ -108,14 +113,20 @@ function addNote(command: Command, note: string): void {
 }
 
 function newProgram({ out, err }: ProgramEdges): Command {
+  const width = out.columns || Number.POSITIVE_INFINITY;
   return new Command("tulle")
     .description("Shows, checks and prepares the network that tulled creates between hosts.")
     .version(`tulle ${VERSION}`, "-V, --version", "print the version")
     .helpOption("-h, --help", "print this text")
     .helpCommand("help [command]", "print the help of a command")
-    .configureHelp({ helpWidth: 100, showGlobalOptions: false, optionDescription })
+    .configureHelp({
+      helpWidth: Math.min(HELP_WIDTH, width),
+      minWidthToWrap: LEAST_DESCRIPTION_WIDTH,
+      showGlobalOptions: false,
+      optionDescription,
+    })
     .configureOutput({
-      writeOut: (text) => out.write(text),
+      writeOut: (text) => out.write(wrapLines(text, width)),
       writeErr: (text) => err.write(text),
       outputError: () => {}, // runProgram writes it, in the form of all other errors
     })

@@ -32,6 +32,17 @@ describe("the command line", () => {
     },
   );
 
+  it.each([[], ...COMMANDS.map(({ name }) => [name]), ["net", "init"], ["docker", "setup"]])(
+    "%s --help fits a terminal of 80 columns",
+    async (...words) => {
+      const { out } = await runCli([...words, "--help"], { isTty: true });
+      expect(out.split("\n").filter((line) => line.length > 80)).toEqual([]);
+      expect(out).not.toMatch(/^ {2}\(default/m);
+      const wordsOf = (text: string) => text.split(/\s+/);
+      expect(wordsOf(out)).toEqual(wordsOf((await runCli([...words, "--help"])).out));
+    },
+  );
+
   it.each([
     [["statu"], "tulle: unknown command 'statu' (Did you mean status?); see tulle --help\n"],
     [

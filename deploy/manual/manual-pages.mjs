@@ -183,14 +183,19 @@ function sentence(text) {
 
 function paragraphs(notes) {
   if (notes === "") return [];
-  return notes
-    .split("\n\n")
-    .flatMap((part) => [".PP", isTable(part) ? `.nf\n${roff(part)}\n.fi` : roff(part)]);
+  return notes.split("\n\n").flatMap((part) => (hasItems(part) ? list(part) : [".PP", roff(part)]));
 }
 
-/** Indented lines keep their shape. */
-function isTable(part) {
-  return /^ {2}/m.test(part);
+function hasItems(part) {
+  return /^ {2}- /m.test(part);
+}
+
+/** Items with their further lines, which are indented like their words, and what is before and behind them. */
+function list(part) {
+  return part
+    .split(/\n(?= {2}- )|(?<=^ {2}.*)\n(?! )/m)
+    .map((text) => text.replaceAll(/\n {4}/g, "\n"))
+    .flatMap((text) => (hasItems(text) ? [".IP \\(bu 2", roff(text.slice(4))] : [".PP", roff(text)]));
 }
 
 /** Text for roff(7): backslashes, hyphens that a reader may copy, lines that would be requests, what is not ASCII. */

@@ -53,6 +53,19 @@ describe("manual pages", () => {
       expect(run("groff", ["-man", "-Tutf8", "-ww", page], ""), page).toMatchObject({ err: "" });
   });
 
+  it.skipIf(isMissing("groff"))("fit a terminal of 80 columns, lists too", () => {
+    const plain = (page: string) => run("groff", ["-man", "-Tascii", "-P-cbou", "-rLL=78n", page], "").out;
+    const tooWide = pages().flatMap((page) =>
+      plain(page)
+        .split("\n")
+        .filter((line) => line.length > 80),
+    );
+    expect(tooWide).toEqual([]);
+    const [cleanup = ""] = pages().filter((page) => page.endsWith("tulle-cleanup.1"));
+    expect(plain(cleanup)).toMatch(/^ {7}\S +the +name +server's +address/m);
+    expect(plain(cleanup)).toMatch(/^ {7}Left +alone:/m);
+  });
+
   it("tell every verb of the netavark plugin, and every option of its networks with its default", () => {
     const page = readFileSync(join(share, "man/man8/tulle-netavark.8"), "utf8");
     for (const name of Object.keys(VERBS)) expect(page).toContain(`.TP\n\\fB${name}\\fR\n`);

@@ -9,7 +9,10 @@ import type { BridgeFacts, RouteFact } from "./bridge-facts.ts";
 export const DOCKER_BRIDGE = "docker0";
 
 /** True when the bridge has other addresses than subnet.env gives: dockerd must restart to move it. */
-export function isBridgeElsewhere({ subnets }: SubnetEnv, { addresses }: BridgeFacts): boolean {
+export function isBridgeElsewhere(
+  { subnets }: Pick<SubnetEnv, "subnets">,
+  { addresses }: Pick<BridgeFacts, "addresses">,
+): boolean {
   if (addresses === null) return false;
   return [...entriesOf(subnets)].some(([, wanted]) => !addresses.some((each) => isSameAddress(each, wanted)));
 }

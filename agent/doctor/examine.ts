@@ -48,7 +48,7 @@ import { bad, type Finding, failed, ok, skipped } from "./finding.ts";
 import { firewallFinding, kernelFindings } from "./kernel-checks.ts";
 import { knownNetwork, waysOf } from "./known-network.ts";
 import { leaseFindings } from "./lease-checks.ts";
-import { type DaemonView, lookAtDaemon, lookAtDocker, lookAtNames } from "./look-at-daemon.ts";
+import { type DaemonView, lookAtBridge, lookAtDaemon, lookAtDocker, lookAtNames } from "./look-at-daemon.ts";
 import { hasAddressOf, lookAtRoutes } from "./look-at-routes.ts";
 
 /** All findings, in the order in which a person would repair them. `serviceFile`: the unit's EnvironmentFile=. */
@@ -82,6 +82,7 @@ export async function examine(given: CommandContext, serviceFile: string): Promi
       ...causeFindings(daemon.report, readLimits(connection)),
       daemon.finding,
       ...(await lookAtDocker(config, context.signal)),
+      ...(await lookAtBridge(config)),
       ...(await lookAtNames()),
     ];
   } finally {

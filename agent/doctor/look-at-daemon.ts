@@ -1,9 +1,14 @@
 /** What a running tulled says of itself, and how it serves Docker and names. */
 
+import { existsSync } from "node:fs";
 import { TulleError } from "../../ipam/errors.ts";
 import type { AgentConfig } from "../config/config.ts";
+import { readBridgeFacts } from "../docker/bridge-facts.ts";
 import { dockerServers } from "../docker/dns.ts";
+import { DOCKER_BRIDGE } from "../docker/findings.ts";
+import { givenBridge } from "../docker/given-bridge.ts";
 import { isPluginFound } from "../docker/plugin-folders.ts";
+import { readSubnetFile } from "../docker/setup.ts";
 import { isDockerWanted } from "../docker/wanted.ts";
 import type { EngineServiceStatus } from "../engines/engine-service.ts";
 import { isNameServerThere } from "../names/probe.ts";
@@ -11,6 +16,7 @@ import { askStatus } from "../report/ask-status.ts";
 import { askControl, isControlServed } from "../report/control.ts";
 import { isAnswered } from "../report/private-socket.ts";
 import type { StatusReport } from "../report/status.ts";
+import { bridgeFindings } from "./bridge-checks.ts";
 import { dockerFindings } from "./docker-checks.ts";
 import { bad, type Finding, failed, ok } from "./finding.ts";
 import { nameFindings } from "./name-checks.ts";
@@ -58,6 +64,17 @@ export async function lookAtDocker(
       isDaemonThere: await isControlServed(files.runDir),
       report,
     });
+  } catch (error) {
+    return [failed("docker", error)];
+  }
+}
+
+/** Nothing before tulled's first start. */
+export async function lookAtBridge({ files }: AgentConfig): Promise<readonly Finding[]> {
+  try {
+    if (!existsSync(files.subnetFile)) return [];
+    const { env } = await readSubnetFile(files.subnetFile);
+    return bridgeFindings(env, await givenBridge(), readBridgeFacts(DOCKER_BRIDGE));
   } catch (error) {
     return [failed("docker", error)];
   }

@@ -19,9 +19,9 @@ import type { Logger } from "../../ipam/log.ts";
 import { DEAF } from "../probes/echo-line.ts";
 import { type EchoLines, openEchoLines } from "../probes/echo-lines.ts";
 import { targetId } from "../probes/targets.ts";
-import { AT_START, resumed } from "./course.ts";
 import type { Diversions } from "./diversions.ts";
 import { PairPlan } from "./pair-plan.ts";
+import { AT_START, resumed } from "./path-choice.ts";
 import type { PairTarget, PathPair, Way } from "./path-pair.ts";
 
 /** What there is to watch, at this moment. */
@@ -123,7 +123,7 @@ export class FallbackPaths {
 
   stateOf(peer: LeaseKey, nowMs: number): FallbackState {
     const pairs = FAMILIES.flatMap((family) => this.#plan.pairs.get(targetId(peer, family)) ?? []);
-    const since = pairs.flatMap(({ course }) => (course.by === "fallback" ? [course.sinceMs] : []));
+    const since = pairs.flatMap(({ choice }) => (choice.by === "fallback" ? [choice.sinceMs] : []));
     return {
       sinceMs: since.length === 0 ? null : Math.min(...since),
       isCutOff: pairs.some((pair) => pair.isCutOff(nowMs)),
@@ -170,16 +170,16 @@ export class FallbackPaths {
     metrics.setFallbackPeers(diversions.peers.size);
   }
 
-  #note({ target, course, tunnel }: PathPair): void {
+  #note({ target, choice, tunnel }: PathPair): void {
     const { logger, metrics, diversions, clock } = this.#options;
     const { peer, family } = target;
     const nowMs = clock.monotonicMs();
-    diversions.set(peer, family, course.by === "fallback");
+    diversions.set(peer, family, choice.by === "fallback");
     this.#moved.add(peer);
-    metrics.noteFallbackMove(course.by);
+    metrics.noteFallbackMove(choice.by);
     const host = this.#options.hostNameOf(peer);
     const fields = { peer, ...(host === null ? {} : { host }), family: `IPv${family}` };
-    if (course.by === "fallback") {
+    if (choice.by === "fallback") {
       const silentMs = Math.round(nowMs - (tunnel.silentSinceMs ?? nowMs));
       logger.warn("the tunnel to a peer fails; packets go by the fall-back", { ...fields, silentMs });
     } else logger.info("packets to a peer go through the tunnel again", fields);

@@ -1,6 +1,6 @@
 /** Whether one path answers, from the probes that were sent along it and the answers that came. Pure. */
 
-import type { Verdict } from "./course.ts";
+import type { Verdict } from "./path-choice.ts";
 
 /** An answer that takes longer is missed; a multiple of the round trip where that is longer. */
 const OVERDUE_MS = 300;

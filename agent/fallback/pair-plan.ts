@@ -6,7 +6,7 @@
  * others. Where the budget does not suffice, each of these kinds has a share of it, so that none waits for the others.
  */
 
-import { AT_START, type Course } from "./course.ts";
+import { AT_START, type PathChoice } from "./path-choice.ts";
 import { type PairTarget, PathPair, type Way } from "./path-pair.ts";
 
 export interface PairPlanOptions {
@@ -67,17 +67,17 @@ export class PairPlan {
     return this.#pairs;
   }
 
-  /** Replaces all targets. A pair keeps its course, and what is known of it as long as its target stays as it was. */
+  /** Replaces all targets. A pair keeps its choice, and what is known of it as long as its target stays as it was. */
   setTargets(
     targets: readonly PairTarget[],
-    courseOf: (target: PairTarget) => Course = () => AT_START,
+    choiceOf: (target: PairTarget) => PathChoice = () => AT_START,
   ): void {
     const former = this.#pairs;
     this.#pairs = new Map(
       targets.map((target) => {
         const before = former.get(target.id);
         if (before !== undefined && isSameTarget(before.target, target)) return [target.id, before];
-        return [target.id, new PathPair(target, before?.course ?? courseOf(target))];
+        return [target.id, new PathPair(target, before?.choice ?? choiceOf(target))];
       }),
     );
     this.#order = [...this.#pairs.values()];

@@ -2,8 +2,8 @@
 
 import type { Address, Family } from "../../ipam/addresses/ip.ts";
 import type { LeaseKey } from "../../ipam/leases/lease.ts";
-import { AT_START, type Course, nextCourse, type Verdict } from "./course.ts";
 import { Liveness } from "./liveness.ts";
+import { AT_START, nextChoice, type PathChoice, type Verdict } from "./path-choice.ts";
 
 /** What is probed. */
 export interface PairTarget {
@@ -38,21 +38,21 @@ export class PathPair {
   readonly target: PairTarget;
   readonly tunnel = new Liveness();
   readonly fallback = new Liveness();
-  #course: Course;
+  #choice: PathChoice;
 
-  constructor(target: PairTarget, course: Course = AT_START) {
+  constructor(target: PairTarget, choice: PathChoice = AT_START) {
     this.target = target;
-    this.#course = course;
+    this.#choice = choice;
   }
 
-  get course(): Course {
-    return this.#course;
+  get choice(): PathChoice {
+    return this.#choice;
   }
 
   /** Whether it needs a look at every moment. */
   get isActive(): boolean {
     return (
-      this.#course.by === "fallback" ||
+      this.#choice.by === "fallback" ||
       this.tunnel.silentSinceMs !== null ||
       this.fallback.silentSinceMs !== null
     );
@@ -60,14 +60,14 @@ export class PathPair {
 
   /** Whether the next probes decide by which way packets go. */
   isDoubtful(nowMs: number): boolean {
-    if (this.#course.by === "fallback") return false;
+    if (this.#choice.by === "fallback") return false;
     if (this.tunnel.verdict(nowMs) === "dead") return this.fallback.verdict(nowMs) === "alive";
     return this.tunnel.overdue(nowMs) > 0;
   }
 
   /** Whether the tunnel is known to fail, or was until a short time ago. */
   isFailing(nowMs: number): boolean {
-    return this.#course.by === "fallback" || this.tunnel.verdict(nowMs) === "dead";
+    return this.#choice.by === "fallback" || this.tunnel.verdict(nowMs) === "dead";
   }
 
   /** Neither path answers. */
@@ -77,7 +77,7 @@ export class PathPair {
 
   /** The tunnel works, and the fall-back would not help if it failed. */
   isReserveSilent(nowMs: number): boolean {
-    const { by } = this.#course;
+    const { by } = this.#choice;
     return (
       by === "tunnel" && this.tunnel.verdict(nowMs) === "alive" && this.fallback.verdict(nowMs) === "dead"
     );
@@ -85,14 +85,14 @@ export class PathPair {
 
   /** Decides by what is known now. Returns whether packets take the other way from now on. */
   decide(nowMs: number): boolean {
-    const before = this.#course;
+    const before = this.#choice;
     const verdicts = {
       tunnel: this.tunnel.verdict(nowMs),
       fallback: this.#fallbackVerdict(nowMs),
       tunnelAnsweredMs: this.tunnel.answeredMs,
     };
-    this.#course = nextCourse(before, verdicts, nowMs);
-    return before.by !== this.#course.by;
+    this.#choice = nextChoice(before, verdicts, nowMs);
+    return before.by !== this.#choice.by;
   }
 
   /** The paths that are to be probed now. `calmMs` is how often one is probed that works. */
@@ -106,7 +106,7 @@ export class PathPair {
 
   #fallbackVerdict(nowMs: number): Verdict {
     const verdict = this.fallback.verdict(nowMs);
-    if (verdict !== "alive" || this.#course.by === "fallback") return verdict;
+    if (verdict !== "alive" || this.#choice.by === "fallback") return verdict;
     const { silentSinceMs } = this.tunnel;
     const { answeredMs, aliveSinceMs } = this.fallback;
     if (silentSinceMs === null || answeredMs === null || answeredMs <= silentSinceMs) return "doubtful";
@@ -116,7 +116,7 @@ export class PathPair {
 
   #intervals(nowMs: number, calmMs: number): Readonly<Record<Way, number>> {
     const steadyMs = Math.max(STEADY_MS, calmMs);
-    if (this.#course.by === "fallback") {
+    if (this.#choice.by === "fallback") {
       const { fallback } = this;
       const isInDoubt = fallback.overdue(nowMs) > 0 && fallback.verdict(nowMs) !== "dead";
       return { tunnel: steadyMs, fallback: isInDoubt ? HURRY_MS : steadyMs };

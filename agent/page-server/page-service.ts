@@ -18,9 +18,9 @@ import { closeListener } from "../report/listener.ts";
 import type { NetworkSummary } from "../report/status.ts";
 import { Access } from "./access.ts";
 import { ownCapacity } from "./capacity.ts";
-import { Doorway } from "./doorway.ts";
 import { eventData, MOST_EVENTS_SHOWN, networkData } from "./lists.ts";
 import { type PageFiles, readPageFiles } from "./page-files.ts";
+import { PageListener } from "./page-listener.ts";
 import { PageModel } from "./page-model.ts";
 import { createPageServer } from "./page-server.ts";
 import { PageSource } from "./page-source.ts";
@@ -50,19 +50,19 @@ const SHARE = 50;
 const LONGEST_TICK_MS = 5_000;
 
 export class PageService {
-  readonly #doorway: Doorway;
+  readonly #listener: PageListener;
   readonly #health: HealthFeed;
   readonly #close: () => Promise<void>;
 
-  private constructor(doorway: Doorway, health: HealthFeed, close: () => Promise<void>) {
-    this.#doorway = doorway;
+  private constructor(listener: PageListener, health: HealthFeed, close: () => Promise<void>) {
+    this.#listener = listener;
     this.#health = health;
     this.#close = close;
   }
 
   /** What is wrong with the page and with what it reads, one sentence each. */
   get problems(): readonly string[] {
-    return [this.#doorway.problem, this.#health.problem].filter((problem) => problem !== null);
+    return [this.#listener.problem, this.#health.problem].filter((problem) => problem !== null);
   }
 
   /** Listens as soon as it can, and works until `signal` fires. Throws ConfigError when the token cannot be used. */
@@ -88,18 +88,18 @@ export class PageService {
         "/api/networks": () => networkData(named()),
       },
     });
-    const doorway = new Doorway({ server, settings, clock, logger });
-    await doorway.open();
+    const listener = new PageListener({ server, settings, clock, logger });
+    await listener.open();
     const hosts = (): ReadonlySet<string> | null => nodeIdsOf(network());
     const working = Promise.all([
-      doorway.keepOpening(signal),
+      listener.keepOpening(signal),
       health.run(signal),
       deleteOrphans({ store, clock, logger, records: () => health.records, hosts }, signal),
       keepTelling({ clock, faults, watchers, model }, signal),
     ]).catch((error: unknown) => {
       if (!signal.aborted) faults.failed("the page", error);
     });
-    return new PageService(doorway, health, async () => {
+    return new PageService(listener, health, async () => {
       watchers.close();
       await Promise.all([closeListener(server), working]);
     });

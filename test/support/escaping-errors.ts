@@ -11,7 +11,7 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { catchStrayErrors } from "../../agent/report/last-net.ts";
+import { catchStrayErrors } from "../../agent/report/stray-errors.ts";
 import { watchReadable } from "../../backends/netlink/libc.ts";
 import { Sleep, systemClock } from "../../ipam/clock.ts";
 import { errorMessage } from "../../ipam/errors.ts";

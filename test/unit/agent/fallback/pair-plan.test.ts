@@ -37,7 +37,7 @@ class World {
         this.sent += 1;
         if (!this.isCut(way, id)) this.#answers.push({ atMs: this.nowMs + this.roundTripMs, onAnswer });
       },
-      onMove: ({ target: { id }, course }) => this.moves.push(`${this.nowMs} ${id} ${course.by}`),
+      onMove: ({ target: { id }, choice }) => this.moves.push(`${this.nowMs} ${id} ${choice.by}`),
     });
     this.plan.setTargets(Array.from({ length: peers }, (_, index) => target(index + 2)));
   }
@@ -206,14 +206,14 @@ it("judges nothing by a pause of its own process", () => {
   expect(world.moves).toEqual([]);
 });
 
-it("keeps the course of a peer whose target changes, and forgets one that has left", () => {
+it("keeps the choice of a peer whose target changes, and forgets one that has left", () => {
   const world = new World(1);
   world.run(20_000);
   world.isCut = (way) => way === "tunnel";
   world.run(5_000);
   world.plan.setTargets([{ ...target(2), mtuBytes: 1400 }]);
-  expect(world.plan.pairs.get("2")?.course.by).toBe("fallback");
+  expect(world.plan.pairs.get("2")?.choice.by).toBe("fallback");
   world.plan.setTargets([]);
   world.plan.setTargets([target(2)]);
-  expect(world.plan.pairs.get("2")?.course.by).toBe("tunnel");
+  expect(world.plan.pairs.get("2")?.choice.by).toBe("tunnel");
 });

@@ -3,7 +3,7 @@
 import { execFileSync } from "node:child_process";
 import process from "node:process";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { catchStrayErrors } from "../../../../agent/report/last-net.ts";
+import { catchStrayErrors } from "../../../../agent/report/stray-errors.ts";
 import { Faults, guarded } from "../../../../ipam/faults.ts";
 import { silentLogger } from "../../../../ipam/log.ts";
 import { type Bundle, bundle } from "../../../support/bundle.ts";

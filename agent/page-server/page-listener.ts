@@ -12,20 +12,20 @@ import { listenAt } from "../report/listener.ts";
 
 const RETRY_MS = 5_000;
 
-export interface DoorwayOptions {
+export interface PageListenerOptions {
   readonly server: Server;
   readonly settings: UiSettings;
   readonly clock: Clock;
   readonly logger: Logger;
 }
 
-export class Doorway {
-  readonly #options: DoorwayOptions;
+export class PageListener {
+  readonly #options: PageListenerOptions;
   readonly #failures: FailureSeries;
   #problem: string | null = null;
   #isOpen = false;
 
-  constructor(options: DoorwayOptions) {
+  constructor(options: PageListenerOptions) {
     this.#options = options;
     this.#failures = new FailureSeries(
       options.logger,

@@ -27,7 +27,7 @@ export interface Verdicts {
 }
 
 /** Times are monotonic, in milliseconds. */
-export type Course =
+export type PathChoice =
   | { readonly by: "tunnel"; readonly returnedMs: number | null }
   | {
       readonly by: "fallback";
@@ -43,31 +43,31 @@ const PROOF_MS = 30_000;
 const RESCUE_PROOF_MS = 2_000;
 const BETWEEN_RETURNS_MS = 60_000;
 
-export const AT_START: Course = { by: "tunnel", returnedMs: null };
+export const AT_START: PathChoice = { by: "tunnel", returnedMs: null };
 
 /** Of a peer whose packets a former run left on the fall-back. */
-export function resumed(nowMs: number): Course {
+export function resumed(nowMs: number): PathChoice {
   return { by: "fallback", sinceMs: nowMs, goodSinceMs: null, returnedMs: null };
 }
 
-/** The course after one look at both paths; the same object when nothing has changed. */
-export function nextCourse(course: Course, verdicts: Verdicts, nowMs: number): Course {
+/** The choice after one look at both paths; the same object when nothing has changed. */
+export function nextChoice(choice: PathChoice, verdicts: Verdicts, nowMs: number): PathChoice {
   const { tunnel, fallback, tunnelAnsweredMs } = verdicts;
-  switch (course.by) {
+  switch (choice.by) {
     case "tunnel": {
-      if (tunnel !== "dead" || fallback !== "alive") return course;
-      return { by: "fallback", sinceMs: nowMs, goodSinceMs: null, returnedMs: course.returnedMs };
+      if (tunnel !== "dead" || fallback !== "alive") return choice;
+      return { by: "fallback", sinceMs: nowMs, goodSinceMs: null, returnedMs: choice.returnedMs };
     }
     case "fallback": {
-      if (tunnel !== "alive") return course.goodSinceMs === null ? course : { ...course, goodSinceMs: null };
-      const { returnedMs, goodSinceMs } = course;
-      if (goodSinceMs === null) return { ...course, goodSinceMs: nowMs };
+      if (tunnel !== "alive") return choice.goodSinceMs === null ? choice : { ...choice, goodSinceMs: null };
+      const { returnedMs, goodSinceMs } = choice;
+      if (goodSinceMs === null) return { ...choice, goodSinceMs: nowMs };
       // Where many pairs share the budget, the next probe may be minutes away: time without one proves nothing.
       const goodMs = (tunnelAnsweredMs ?? goodSinceMs) - goodSinceMs;
       const mayReturn = returnedMs === null || nowMs - returnedMs >= BETWEEN_RETURNS_MS;
       const isProven = goodMs >= PROOF_MS && mayReturn;
       const isRescue = goodMs >= RESCUE_PROOF_MS && fallback === "dead";
-      return isProven || isRescue ? { by: "tunnel", returnedMs: nowMs } : course;
+      return isProven || isRescue ? { by: "tunnel", returnedMs: nowMs } : choice;
     }
   }
 }

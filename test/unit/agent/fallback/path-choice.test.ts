@@ -3,11 +3,11 @@
 import { expect, it } from "vitest";
 import {
   AT_START,
-  type Course,
-  nextCourse,
+  nextChoice,
+  type PathChoice,
   resumed,
   type Verdict,
-} from "../../../../agent/fallback/course.ts";
+} from "../../../../agent/fallback/path-choice.ts";
 
 interface Stretch {
   readonly seconds: number;
@@ -16,16 +16,16 @@ interface Stretch {
 }
 
 /** The seconds at which packets changed their way, with the way. */
-function movesOf(stretches: readonly Stretch[], start: Course = AT_START): readonly string[] {
-  let course = start;
+function movesOf(stretches: readonly Stretch[], start: PathChoice = AT_START): readonly string[] {
+  let choice = start;
   let second = 0;
   const moves: string[] = [];
   for (const { seconds, tunnel, fallback = "alive" } of stretches) {
     for (const end = second + seconds; second < end; second++) {
       const nowMs = second * 1000;
-      const next = nextCourse(course, { tunnel, fallback, tunnelAnsweredMs: nowMs }, nowMs);
-      if (next.by !== course.by) moves.push(`${second} ${next.by}`);
-      course = next;
+      const next = nextChoice(choice, { tunnel, fallback, tunnelAnsweredMs: nowMs }, nowMs);
+      if (next.by !== choice.by) moves.push(`${second} ${next.by}`);
+      choice = next;
     }
   }
   return moves;

@@ -1,5 +1,11 @@
 /** Completions of `tulle` and `tulled` for bash, zsh and fish, from the reference of commands and flags. Pure. */
 
+/** Of `tulle` without a command. */
+const PROGRAM_OPTIONS = [
+  { names: ["-h", "--help"], summary: "print the help" },
+  { names: ["-V", "--version"], summary: "print the version" },
+].map((option) => ({ ...option, takesValue: false, choices: [] }));
+
 /** Of each program and shell: a file's name below /usr/share, and its text. */
 export function completions({ commands, flags }) {
   const programs = { tulle: commandStates(commands, flags), tulled: [daemonState(flags)] };
@@ -19,7 +25,7 @@ function commandStates(commands, flags) {
     path: "",
     words: commands.map(({ name, summary }) => ({ word: name, summary })),
     takesFiles: false,
-    options: [],
+    options: PROGRAM_OPTIONS,
     flags: [],
   };
   const all = [root];

@@ -99,6 +99,7 @@ describe("manual pages", () => {
 /** What a shell offers behind these words. zsh completes in a terminal only. */
 const CASES: readonly (readonly [string, readonly string[]])[] = [
   ["tulle netw", ["network"]],
+  ["tulle --vers", ["--version"]],
   ["tulle network insp", ["inspect"]],
   ["tulle network ipam rel", ["release"]],
   ["tulle leases --js", ["--json"]],

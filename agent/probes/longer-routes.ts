@@ -7,7 +7,7 @@ import type { Decode, NetlinkConnection } from "../../backends/netlink/connectio
 import { decodeLink, encodeLinkDump, type Link } from "../../backends/netlink/link/link.ts";
 import { decodeRoute, encodeRouteDump, type Route } from "../../backends/netlink/route.ts";
 import { ROUTE_PROTOCOL } from "../../backends/state/contract/kind.ts";
-import { entriesOf, FAMILIES } from "../../ipam/addresses/ip.ts";
+import { entriesShared, FAMILIES, type PerFamily, type Prefix } from "../../ipam/addresses/ip.ts";
 import { type Clock, pause } from "../../ipam/clock.ts";
 import { type Faults, guarded } from "../../ipam/faults.ts";
 import type { Lease, LeaseKey } from "../../ipam/leases/lease.ts";
@@ -33,6 +33,8 @@ export interface LongerRoutesOptions {
     readonly backend: Pick<ProbedBackend, "devices" | "pathTo">;
     readonly peers: ReadonlyMap<LeaseKey, Lease>;
     readonly interfaces: readonly string[];
+    /** This host's own. */
+    readonly subnets: PerFamily<Prefix>;
   };
 }
 
@@ -99,13 +101,13 @@ export class LongerRoutes {
   }
 
   #subnets() {
-    const { backend, peers, interfaces } = this.#options.network();
+    const { backend, peers, interfaces, subnets: own } = this.#options.network();
     return [...peers.values()].flatMap((lease) => {
       const path = backend.pathTo(lease);
       // Other programs make these routes, as they like.
       if (path === "external") return [];
       const expected = path === "tunnel" ? backend.devices : [...backend.devices, ...interfaces];
-      const subnets = entriesOf(lease.subnets);
+      const subnets = entriesShared(lease.subnets, own);
       const owner = { key: lease.key, isOfOneFamily: subnets.length === 1 };
       const routers = path === "direct" ? Object.values(lease.attrs.publicAddress) : null;
       return subnets.map(([, subnet]) => ({ subnet, owner, expected, routers }));

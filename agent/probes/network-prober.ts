@@ -85,7 +85,7 @@ export function targetList(
   network: Omit<ProbedNetwork, "ownKey">,
   histories: TargetList["histories"],
 ): TargetList {
-  const targets = probeTargets(network.peers.values(), network.backend);
+  const targets = probeTargets(network.peers.values(), network.backend, network.subnets);
   return {
     targets,
     devices: network.backend.devices,
@@ -151,8 +151,8 @@ export class NetworkProber {
       ...runtime,
       onChange: options.onChange,
       network: () => {
-        const { backend, peers, uplinks } = network();
-        return { backend, peers, interfaces: Object.values(uplinks).map((uplink) => uplink.interface) };
+        const { uplinks, ...rest } = network();
+        return { ...rest, interfaces: Object.values(uplinks).map((uplink) => uplink.interface) };
       },
     });
     const hostNameOf = (key: LeaseKey): string | null => {
@@ -262,8 +262,8 @@ export class NetworkProber {
     while (!signal.aborted) {
       if (this.#isStale) {
         this.#isStale = false;
-        const { peers, backend, ownKey } = this.#options.network();
-        this.#prober.setTargets(probeTargets(peers.values(), backend), ownKey);
+        const { peers, backend, subnets, ownKey } = this.#options.network();
+        this.#prober.setTargets(probeTargets(peers.values(), backend, subnets), ownKey);
         this.#options.onChange();
         await pause(this.#options.runtime.clock, SETTLE_MS, signal);
       } else await this.#sleep.for(LONG_MS, signal);

@@ -3,7 +3,7 @@
 import type { PreparedBackend, Tunnel } from "../../backends/backend.ts";
 import type { MixedBackend } from "../../backends/mixed.ts";
 import type { TunnelKind } from "../../backends/probe/tunnel-packet.ts";
-import { entriesOf, type Family } from "../../ipam/addresses/ip.ts";
+import { entriesShared, type Family, type PerFamily, type Prefix } from "../../ipam/addresses/ip.ts";
 import type { Lease, LeaseKey } from "../../ipam/leases/lease.ts";
 import type { ProbeTarget } from "./probe.ts";
 
@@ -11,9 +11,16 @@ export type ProbedBackend = Pick<MixedBackend, "devices" | "mtuBytes" | "pathTo"
   carrierOf(lease: Lease, family: Family): Pick<PreparedBackend, "devices" | "tunnels">;
 };
 
-/** Sorted by id. A peer without any public address has none. */
-export function probeTargets(peers: Iterable<Lease>, backend: ProbedBackend): readonly ProbeTarget[] {
-  const targets = [...peers].flatMap((lease) => targetsOf(lease, backend));
+/**
+ * Sorted by id. A peer without any public address has none, and none of a family that this host has no subnet of: the
+ * network had it when the peer's agent started, and nothing is sent there.
+ */
+export function probeTargets(
+  peers: Iterable<Lease>,
+  backend: ProbedBackend,
+  ownSubnets: PerFamily<Prefix>,
+): readonly ProbeTarget[] {
+  const targets = [...peers].flatMap((lease) => targetsOf(lease, backend, ownSubnets));
   return targets.sort((a, b) => (a.id < b.id ? -1 : 1));
 }
 
@@ -27,9 +34,13 @@ export function otherPathId({ peer, family }: ProbeTarget): string {
   return targetId(peer, family === 4 ? 6 : 4);
 }
 
-function targetsOf(lease: Lease, backend: ProbedBackend): readonly ProbeTarget[] {
+function targetsOf(
+  lease: Lease,
+  backend: ProbedBackend,
+  ownSubnets: PerFamily<Prefix>,
+): readonly ProbeTarget[] {
   const addresses = lease.attrs.publicAddress;
-  return entriesOf(lease.subnets).flatMap(([family, subnet]) => {
+  return entriesShared(lease.subnets, ownSubnets).flatMap(([family, subnet]) => {
     const outer = addresses[family] ?? Object.values(addresses)[0];
     if (outer === undefined) return [];
     const path = backend.pathTo(lease, family);

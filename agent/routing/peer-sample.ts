@@ -3,7 +3,7 @@
  */
 
 import type { PeerPath } from "../../backends/backend.ts";
-import { type Address, entriesOf, type PerFamily, type Prefix } from "../../ipam/addresses/ip.ts";
+import { type Address, entriesShared, type PerFamily, type Prefix } from "../../ipam/addresses/ip.ts";
 import type { RoutedPeer, RoutingCheckOptions } from "./routing-check.ts";
 
 /** A peer as the daemon programs it. */
@@ -62,7 +62,8 @@ function routedPeer(network: NetworkView, { key, subnets, publicAddresses, path 
   const routers = Object.values(publicAddresses);
   return {
     key,
-    subnets: entriesOf(subnets).map(([, subnet]) => subnet),
+    // Of another family it has a subnet of a former configuration, and nothing is sent there.
+    subnets: entriesShared(subnets, network.ownSubnets).map(([, subnet]) => subnet),
     publicAddresses: routers,
     routers: path === "direct" ? routers : null,
     devices: usesInterface ? [...devices, ...Object.values(network.interfaces)] : devices,

@@ -232,6 +232,11 @@ export function compactPerFamily<T>(read: (family: Family) => T | undefined): Pe
   return values;
 }
 
+/** The entries of `values` in the families that `others` has too, IPv4 first. */
+export function entriesShared<T>(values: PerFamily<T>, others: PerFamily<unknown>): [Family, T][] {
+  return entriesOf(values).filter(([family]) => others[family] !== undefined);
+}
+
 /** The families in which `values` has an entry, IPv4 first. */
 export function entriesOf<T>(values: PerFamily<T>): [Family, T][] {
   const { 4: v4, 6: v6 } = values;

@@ -45,6 +45,7 @@ describeAsRoot("longer routes", () => {
           lease(ONE, { 4: Prefix.parse("10.2.4.0/24") }),
         ]),
         interfaces: ["eth0"],
+        subnets: { 4: Prefix.parse("10.2.1.0/24"), 6: Prefix.parse("fd00:2:0:1::/64") },
       }),
     });
     void longer.run(stop.signal);

@@ -43,6 +43,14 @@ it("subnets are not checked while nothing is programmed", () => {
   ]);
 });
 
+it("a subnet of a family that this host has none of is not checked", () => {
+  const [v4, v6] = [Prefix.parse("10.0.0.0/24"), Prefix.parse("fd00:2:0:3::/64")];
+  const peers: PeerView[] = network(1).peers.map((peer) => ({ ...peer, subnets: { 4: v4, 6: v6 } }));
+  expect(fullRoutingCheck(network(1, { peers })).peers[0]?.subnets).toEqual([v4]);
+  const ownSubnets = { 4: Prefix.parse("10.99.3.0/24"), 6: Prefix.parse("fd00:2:0:1::/64") };
+  expect(fullRoutingCheck(network(1, { peers, ownSubnets })).peers[0]?.subnets).toEqual([v4, v6]);
+});
+
 it.each([
   [0, 0],
   [3, 3],

@@ -13,7 +13,7 @@ import type { Faults } from "../../ipam/faults.ts";
 import { makeFolder, removeSocket } from "../../ipam/files/folder.ts";
 import type { JsonObject } from "../../ipam/json.ts";
 import { errorFields, type Logger } from "../../ipam/log.ts";
-import { isAnswered, listenPrivately } from "../report/private-socket.ts";
+import { isAnswered, keepListening, listenPrivately, type SocketListener } from "../report/private-socket.ts";
 import { Fields } from "./fields.ts";
 
 /** Answers one method. The signal fires when the time for the answer is over. */
@@ -64,10 +64,16 @@ export interface PluginServer {
 }
 
 /**
- * Listens on the socket, mode 0600; a socket without a listener is replaced. Throws ConflictError when another process
+ * Listens on the socket, mode 0600; a socket without a listener is replaced, and one that is deleted made again. Throws ConflictError when another process
  * listens there or something else is in its place.
  */
 export async function servePlugin(options: PluginServerOptions): Promise<PluginServer> {
+  const { path, faults } = options;
+  const listener = await keepListening(path, () => listen(options), faults);
+  return { path, close: listener.close };
+}
+
+async function listen(options: PluginServerOptions): Promise<SocketListener> {
   const { path } = options;
   makeFolder(dirname(path), 0o755);
   if (await isAnswered(path))
@@ -76,7 +82,6 @@ export async function servePlugin(options: PluginServerOptions): Promise<PluginS
   const server = createPluginServer(options);
   await listenPrivately(server, path, BACKLOG);
   return {
-    path,
     close: () =>
       new Promise((resolve) => {
         // Node removes the socket when it stops listening, before the connections have ended.

@@ -11,7 +11,7 @@ import { escapeJson } from "../../ipam/escape.ts";
 import type { Faults } from "../../ipam/faults.ts";
 import { makeFolder, removeSocket } from "../../ipam/files/folder.ts";
 import { type Answer, closeListener, createListener, text } from "./listener.ts";
-import { isAnswered, listenPrivately } from "./private-socket.ts";
+import { isAnswered, keepListening, listenPrivately, type SocketListener } from "./private-socket.ts";
 
 const ANSWER_WITHIN_MS = 5_000;
 
@@ -28,7 +28,7 @@ export function controlSocketPath(runDir: string): string {
 }
 
 /**
- * Listens on <runDir>/tulled.sock, mode 0600; a socket without a listener is replaced. Throws
+ * Listens on <runDir>/tulled.sock, mode 0600; a socket without a listener is replaced, and one that is deleted made again. Throws
  * TULLE_ALREADY_RUNNING when a daemon listens there, TULLE_CONFLICT when something else is in its place, TULLE_CONTROL
  * when it cannot be created.
  */
@@ -38,6 +38,16 @@ export async function serveControl(
   faults: Faults,
 ): Promise<ControlServer> {
   const path = controlSocketPath(runDir);
+  const listener = await keepListening(path, () => listen(runDir, path, routes, faults), faults);
+  return { path, close: listener.close };
+}
+
+async function listen(
+  runDir: string,
+  path: string,
+  routes: ControlRoutes,
+  faults: Faults,
+): Promise<SocketListener> {
   try {
     makeFolder(runDir, 0o755);
     if (await isAnswered(path)) {
@@ -49,7 +59,7 @@ export async function serveControl(
     removeSocket(path);
     const server = createControlServer(routes, faults);
     await listenPrivately(server, path);
-    return { path, close: () => closeListener(server) };
+    return { close: () => closeListener(server) };
   } catch (error) {
     if (error instanceof TulleError) throw error;
     throw controlError(

@@ -1,11 +1,12 @@
 /** Unix sockets that only root may open. */
 
-import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { lstatSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
 import type { Server } from "node:http";
 import { connect } from "node:net";
 import { check } from "../../backends/netlink/errors.ts";
 import * as libc from "../../backends/netlink/libc.ts";
 import { hasCode } from "../../ipam/errors.ts";
+import { type Faults, guarded } from "../../ipam/faults.ts";
 
 /** Listens, mode 0600. bind(2) happens within listen(), so that no moment exists in which others may open the socket. */
 export async function listenPrivately(server: Server, path: string, backlog?: number): Promise<void> {
@@ -19,6 +20,52 @@ export async function listenPrivately(server: Server, path: string, backlog?: nu
     }
   });
   if (backlog !== undefined) lengthenQueue(path, backlog);
+}
+
+/** What listens on a socket. */
+export interface SocketListener {
+  close(): Promise<void>;
+}
+
+/** How soon a deleted socket is made again. */
+const CHECK_MS = 5_000;
+
+/**
+ * Listens by `open`, and again whenever the socket's file is gone: one that was deleted, as by a cleaner of /run, is reached by
+ * nobody, and says nothing to the process that listens. A file of another program in its place stays.
+ */
+export async function keepListening(
+  path: string,
+  open: () => Promise<SocketListener>,
+  faults: Faults,
+  checkMs = CHECK_MS,
+): Promise<SocketListener> {
+  let listener = await open();
+  let checked: Promise<void> = Promise.resolve();
+  const check = async (): Promise<void> => {
+    await checked;
+    if (isPresent(path)) return;
+    await listener.close();
+    listener = await open();
+  };
+  const note = guarded(faults, `the socket ${path}`, () => {
+    const checking = check();
+    checked = checking.catch(() => undefined);
+    return checking;
+  });
+  const timer = setInterval(note, checkMs);
+  timer.unref();
+  return {
+    close: async () => {
+      clearInterval(timer);
+      await checked;
+      await listener.close();
+    },
+  };
+}
+
+function isPresent(path: string): boolean {
+  return lstatSync(path, { throwIfNoEntry: false }) !== undefined;
 }
 
 /** The flags of a listening socket in /proc/net/unix: __SO_ACCEPTCON of linux/net.h. */

@@ -8,10 +8,10 @@
 
 import { AgentSigns } from "./agent-signs.ts";
 import type { History, Judgement, LateAnswer } from "./case.ts";
-import { type Cause, causeOf } from "./causes.ts";
+import type { Cause } from "./causes.ts";
 import { PATIENCE_MS } from "./echo-line.ts";
 import { Examination } from "./examination.ts";
-import { LossMeter } from "./loss-meter.ts";
+import { LOSS, PathLoss } from "./path-loss.ts";
 import {
   describeEvidence,
   type Evidence,
@@ -39,7 +39,7 @@ const LONGEST_REPEAT_MS = 300_000;
 const NEW_MS = 15_000;
 /** For this long its silence is not examined: its tunnel device may not be up yet. */
 const COMING_MS = 2_000;
-/** The same for one that loses packets, until the share is known. */
+/** Until the next examination of a path that loses packets, until the share is known. */
 const SUSPECT_MS = 1_000;
 /** An answer of a path in use is late after so many round trips, and this long at least. */
 const LATE_ROUND_TRIPS = 4;
@@ -52,7 +52,6 @@ const TCP_TURN = 3;
 /** Pings in a row without an answer, of a path that works otherwise: a firewall drops them. */
 const FILTERED_PINGS = 4;
 
-const LOSS = "packets-lost" satisfies Cause["code"];
 const LATE = "answers-late" satisfies Cause["code"];
 
 /** Causes that one kind of probe shows, while others are answered. */
@@ -61,13 +60,6 @@ const KIND_OF: Readonly<Partial<Record<Cause["code"], "full" | "tcp">>> = {
   "tcp-lost": "tcp",
   "checksum-broken": "tcp",
 };
-
-/** Connections to try before loss is named: a firewall may limit pings alone. */
-const LEAST_CONNECTIONS = 12;
-/** Connections that get through where pings are lost lose less than this part of what those do. */
-const FAR_LESS = 1 / 4;
-/** Chance of that if both were lost alike, below which pings alone are limited; and where loss has been named. */
-const UNLIKELY = { unnamed: 0.1, named: 1e-3 } as const;
 
 /** Of each probe where nothing inside is answered: a path that was good is given one more. */
 const ATTEMPTS = { usual: 2, good: 3 } as const;
@@ -84,8 +76,6 @@ const OF_SILENCE: ReadonlySet<Cause["code"]> = new Set([
   "address-silent",
   "peer-firewall",
 ]);
-/** Packets in a row without an answer that end a known loss: 80 percent give so many once in 7,000 times. */
-const LEAST_SILENCE = 40;
 
 /** Causes that the kernel of this host names: a peer that has just come does not excuse them. */
 const AT_ONCE: ReadonlySet<Cause["code"]> = new Set(["interface-down", "path-diverted", "no-route"]);
@@ -93,9 +83,7 @@ const AT_ONCE: ReadonlySet<Cause["code"]> = new Set(["interface-down", "path-div
 export class PathWatch {
   readonly target: ProbeTarget;
   readonly #createdMs: number;
-  readonly #loss = new LossMeter();
-  /** Of connections. */
-  readonly #tcpLoss = new LossMeter();
+  readonly #loss = new PathLoss();
   /** Of the peer's agent, by this path. */
   readonly signs = new AgentSigns();
   #state = UNKNOWN;
@@ -106,8 +94,6 @@ export class PathWatch {
   #turn = 0;
   #hasTriedTcp = false;
   #silentPings = 0;
-  /** Packets of all kinds through the tunnel since the last answer. */
-  #silentPackets = 0;
   #hasTriedOuter = false;
   #late: LateAnswer | null = null;
   #measured: string | null = null;
@@ -217,7 +203,7 @@ export class PathWatch {
     if (isGood) this.#late = null;
     this.#examination = new Examination(family, mtuBytes, {
       attempts: isGood ? ATTEMPTS.good : ATTEMPTS.usual,
-      isLossy: this.#loss.lost > 1 || this.#tcpLoss.lost > 1,
+      isLossy: this.#loss.isLossy,
     });
     return true;
   }
@@ -263,7 +249,7 @@ export class PathWatch {
   conclude(verdict: Judgement, evidence: Evidence, nowMs: number): boolean {
     const before = this.#state;
     const judged = this.#isOfLoss(verdict, evidence) ? "undecided" : verdict;
-    if (codeOf(before) === LOSS && this.#loss.hasEnded) this.#loss.end();
+    if (codeOf(before) === LOSS) this.#loss.endIfOver();
     const proven = judged === "undecided" ? null : judged;
     const cause = (this.#isExcused(proven, nowMs) ? null : proven) ?? this.#lossCause(evidence);
     if (cause !== null) {
@@ -272,10 +258,7 @@ export class PathWatch {
     } else if (judged !== "undecided" || !isStillOpen(before, evidence))
       this.#state = proven === null && this.#isProven(judged, evidence) ? GOOD : UNKNOWN;
     // An outage counts little, and where outages follow each other, packets are lost.
-    if (proven !== null && !OF_SILENCE.has(proven.code)) {
-      this.#loss.clear();
-      this.#tcpLoss.clear();
-    }
+    if (proven !== null && !OF_SILENCE.has(proven.code)) this.#loss.clear();
     this.#measured = describeEvidence(evidence);
     const isSilent = this.#state.state === "unknown" && judged === null;
     this.#repeatMs = isSilent ? Math.min(this.#repeatMs * 2, LONGEST_REPEAT_MS) : REPEAT_MS;
@@ -310,39 +293,32 @@ export class PathWatch {
 
   /** Where much is known to be lost, an examination may get no answer by chance. */
   #isOfLoss(verdict: Judgement, evidence: Evidence): boolean {
-    if (codeOf(this.#state) !== LOSS || this.#silentPackets >= LEAST_SILENCE) return false;
+    if (codeOf(this.#state) !== LOSS || this.#loss.isOutage) return false;
     if (verdict === null) return !isInnerAnswered(evidence);
     return verdict !== "undecided" && OF_SILENCE.has(verdict.code);
   }
 
+  /** Where much is lost, all echo requests of an examination may be, and TCP tries again. */
   #lossCause(evidence: Evidence): Cause | null {
-    const { isBad, isStillBad, lost, packets } = this.#loss;
-    const isNamed = codeOf(this.#state) === LOSS;
-    // Where much is lost, all echo requests of an examination may be, and TCP tries again.
-    if (!(isNamed ? isStillBad : isBad) || !isInnerAnswered(evidence)) return null;
-    if (this.#isOfPingsAlone(isNamed)) return null;
-    return causeOf(LOSS, `answers, but ${lost} of the last ${packets} packets were lost`);
-  }
-
-  /** A firewall that limits pings takes no connection. Before enough connections were tried that may be so. */
-  #isOfPingsAlone(isNamed: boolean): boolean {
-    const { packets, lost } = this.#tcpLoss;
-    const share = this.#loss.share ?? 0;
-    if (!this.#history.tcp || lost > packets * share * FAR_LESS) return false;
-    const chance = (1 - share) ** packets;
-    return isNamed ? chance < UNLIKELY.named : packets < LEAST_CONNECTIONS || chance < UNLIKELY.unnamed;
+    if (!isInnerAnswered(evidence)) return null;
+    return this.#loss.cause(codeOf(this.#state) === LOSS, this.#history.tcp);
   }
 
   #remember({ kind }: Probe, outcome: Outcome): void {
     const known = kind === "tcp" || kind === "syn" ? "tcp" : kind === "outer" ? "outer" : "inner";
+    const isLost = !isAnswered(outcome);
+    // Pings that search for the largest size are meant to fail.
+    const isPing = kind === "full" || kind === "small";
+    if (isPing) {
+      if (outcome.type !== "silent") this.#report = reportOf(outcome);
+      this.#silentPings = isLost ? this.#silentPings + 1 : 0;
+    }
+    if (kind !== "outer") this.#loss.notePacket(isLost);
     // What was sent before the peer was ready is not lost.
-    const isEcho = kind === "full" || kind === "small";
-    if (isEcho && outcome.type !== "silent") this.#report = reportOf(outcome);
-    if (isEcho) this.#silentPings = isAnswered(outcome) ? 0 : this.#silentPings + 1;
-    if (kind !== "outer") this.#silentPackets = isAnswered(outcome) ? 0 : this.#silentPackets + 1;
-    if (isEcho && (this.#history.inner || isAnswered(outcome))) this.#loss.note(!isAnswered(outcome));
-    if (kind === "tcp" && (this.#history.tcp || isAnswered(outcome)))
-      this.#tcpLoss.note(!isAnswered(outcome));
+    if (this.#history[known] || !isLost) {
+      if (isPing) this.#loss.notePing(isLost);
+      if (kind === "tcp") this.#loss.noteConnection(isLost);
+    }
     // A segment with a checksum of our own says nothing of those that the kernel sends.
     if (!isAnswered(outcome) || kind === "syn") return;
     if (!this.#history[known]) this.#history = { ...this.#history, [known]: true };

@@ -63,6 +63,15 @@ describe("a path", () => {
     expect(watch.state.state).toBe("good");
   });
 
+  it("does not lose what the search for the largest size sends", () => {
+    const watch = new PathWatch(TARGET, 0);
+    for (let count = 0; count < 20; count++) {
+      watch.noteRoutine(FULL, YES);
+      watch.noteExamined({ kind: "size", bytes: 1_400 }, NO);
+    }
+    expect(watch.lossShare).toBe(0);
+  });
+
   it("is asked once beside the tunnel, which proves nothing while it is good", () => {
     const watch = new PathWatch(TARGET, 0);
     watch.noteRoutine(FULL, YES);

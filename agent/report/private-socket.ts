@@ -31,8 +31,8 @@ export interface SocketListener {
 const CHECK_MS = 5_000;
 
 /**
- * Listens by `open`, and again whenever the socket's file is gone: one that was deleted, as by a cleaner of /run, is reached by
- * nobody, and says nothing to the process that listens. A file of another program in its place stays.
+ * Listens by `open`, and again whenever the socket's file is gone: after a cleaner of /run has deleted it no process can
+ * connect, and the one that listens is not told. A file of another program in its place stays.
  */
 export async function keepListening(
   path: string,

@@ -227,9 +227,9 @@ function isMarked({ mark }: Packet, text: string): Truth {
   return mark === null ? null : (mark & Number(mask)) >>> 0 === Number(value);
 }
 
+/** An echo request has the code 0. */
 function isEcho({ protocol }: Packet, value: string, echo: string): Truth {
-  if (protocol !== "icmp") return false;
-  return value === echo || value === "echo-request" || value === "any";
+  return protocol === "icmp" && [echo, `${echo}/0`, "echo-request", "any"].includes(value);
 }
 
 /** A first packet of TCP has the flag SYN alone. */

@@ -92,6 +92,11 @@ describe("a dump of iptables-save", () => {
       forward("-p icmp -m icmp --icmp-type 8 -j DROP", { ...PACKET, protocol: "icmp", destinationPort: null })
         .verdict,
     ).toBe("drop");
+    const ping: Packet = { ...PACKET, protocol: "icmp", destinationPort: null };
+    expect(forward("-p icmp -m icmp --icmp-type 8/0 -j DROP", ping).verdict).toBe("drop");
+    expect(forward("-p icmp -m icmp --icmp-type 8/1 -j DROP", ping)).toMatchObject({
+      ...{ verdict: "accept", doubtful: [] },
+    });
     const ping6: Packet = { ...PACKET6, protocol: "icmp", destinationPort: null };
     expect(forward("-s fd00:2::/32 -p ipv6-icmp -m icmp6 --icmpv6-type 128 -j DROP", ping6).verdict).toBe(
       "drop",

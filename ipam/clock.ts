@@ -6,6 +6,7 @@
  */
 
 import { readFileSync } from "node:fs";
+import { uptime } from "node:os";
 import { partOf } from "./part-signal.ts";
 
 export interface Clock {
@@ -20,13 +21,19 @@ const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
 /**
  * Where process.hrtime() counts from, in milliseconds since the machine started. In Node it is CLOCK_MONOTONIC
- * (clock_gettime(2)), in Bun the start of the process, which no other process shares. /proc/uptime (proc(5)) is cut to
- * hundredths of a second: one more, so that what happened before is never later, as systemd requires of a reload.
+ * (clock_gettime(2)), in Bun the start of the process, which no other process shares.
  */
-const ORIGIN_MS =
-  process.versions.bun === undefined
-    ? 0
-    : (Number.parseFloat(readFileSync("/proc/uptime", "utf8")) + 0.01) * 1000 - elapsedMs();
+const ORIGIN_MS = process.versions.bun === undefined ? 0 : uptimeSeconds() * 1000 - elapsedMs();
+
+/** Rounded up, so that what happened before is never later, as systemd requires of a reload. */
+function uptimeSeconds(): number {
+  try {
+    return Number.parseFloat(readFileSync("/proc/uptime", "utf8")) + 0.01;
+  } catch {
+    // Not there where /proc shows processes only (proc(5), subset=pid). This is in whole seconds.
+    return uptime() + 1;
+  }
+}
 
 function elapsedMs(): number {
   const [seconds, nanoseconds] = process.hrtime();

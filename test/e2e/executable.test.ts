@@ -220,6 +220,15 @@ describeCompiled("the executable's names and surroundings", () => {
     );
   });
 
+  it("runs where /proc shows processes only", () => {
+    const script = 'mount -t proc -o subset=pid proc /proc && CNI_COMMAND=VERSION "$0" && exec "$1" status';
+    const programs = ["tulle-cni", "tulle"].map((name) => join(folder, name));
+    const words = ["--mount", "--net", "--pid", "--fork", "sh", "-c", script, ...programs];
+    const { stdout, stderr } = spawnSync("unshare", words, { encoding: "utf8" });
+    expect(stdout).toContain("supportedVersions");
+    expect(stderr).toMatch(/^tulle: \S+ does not answer: .*\n$/);
+  });
+
   it("says that /proc is not mounted, in one line", () => {
     const script = 'mount -t tmpfs tmpfs /proc && exec "$0" version';
     const { status, stdout, stderr } = spawnSync("unshare", ["--mount", "sh", "-c", script, EXECUTABLE], {

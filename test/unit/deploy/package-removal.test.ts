@@ -86,6 +86,18 @@ describe("Debian's script", () => {
     expect(kept()).toBe(true);
   });
 
+  it("keeps the settings for the archive where tulled was not started yet, and nothing without it", () => {
+    rmSync(join(root, "var/lib/tulle"), { recursive: true });
+    remove(PRERM, "remove");
+    expect(existsSync(join(root, "var/lib/tulle"))).toBe(false);
+    for (const folder of ["etc/default", "etc/systemd/system"])
+      mkdirSync(join(root, folder), { recursive: true });
+    writeFileSync(join(root, "etc/default/tulled"), "TULLED_OPTIONS=-iface=eth7\n");
+    writeFileSync(join(root, "etc/systemd/system/tulled.service"), "");
+    remove(PRERM, "remove");
+    expect(readFileSync(join(root, "var/lib/tulle/purge/settings"), "utf8")).toContain("eth7");
+  });
+
   it("does not hold up the removal where there is no room for it", () => {
     writeProgram("bin/mkdir", "echo 'mkdir: No space left on device' >&2\nexit 1");
     expect(remove(PRERM, "remove")).toContain("No space left");

@@ -55,7 +55,8 @@ export const systemClock: Clock = {
           signal.removeEventListener("abort", cutShort);
           resolve();
         },
-        Math.min(ms, LONGEST_TIMER_MS),
+        // Of a negative time Bun and Node 22 warn on standard error, beside the log.
+        Math.max(0, Math.min(ms, LONGEST_TIMER_MS)),
       );
       signal.addEventListener("abort", cutShort, { once: true });
     }),

@@ -1,7 +1,7 @@
 /** The clock that all processes of a machine share: what one leaves in a file store expires for the others too. */
 
 import { readFileSync } from "node:fs";
-import { expect, it } from "vitest";
+import { expect, it, vi } from "vitest";
 import { Backoff, pause, systemClock } from "../../../ipam/clock.ts";
 
 const TOLERANCE_MS = 1_000;
@@ -20,6 +20,13 @@ it("ends a pause when its signal fires, without an error", async () => {
   stop.abort(new Error("stopped"));
   await expect(pausing).resolves.toBeUndefined();
   await expect(pause(systemClock, 60_000, stop.signal)).resolves.toBeUndefined();
+});
+
+it("does not wait for a time that has passed, of which runtimes warn on standard error", async () => {
+  const timer = vi.spyOn(globalThis, "setTimeout");
+  await systemClock.sleep(-42, new AbortController().signal);
+  expect(timer.mock.calls.map(([, delayMs]) => delayMs)).toEqual([0]);
+  timer.mockRestore();
 });
 
 it("waits as at first after what ran longer than the longest wait", () => {

@@ -50,6 +50,12 @@ check_host() {
     fi
 }
 
+# Each of the two would overwrite and remove the other's files.
+check_owner() {
+    owner=$(dpkg -S "$PREFIX/bin/tulle" 2>/dev/null || rpm -qf "$PREFIX/bin/tulle" 2>/dev/null) || return 0
+    fail "$PREFIX/bin/tulle is of the package ${owner%%:*}: use the package manager, or another PREFIX"
+}
+
 # Files that were damaged on their way here are not installed.
 check_archive() {
     [ -f "$HERE/SHA256SUMS" ] || fail "$HERE/SHA256SUMS is missing: run install.sh in the unpacked archive"
@@ -139,7 +145,7 @@ check_prefix() {
 
 install_all() {
     check_prefix
-    if [ -z "$DESTDIR" ]; then check_root && check_host; fi
+    if [ -z "$DESTDIR" ]; then check_root && check_host && check_owner; fi
     check_archive
     if [ -z "$DESTDIR" ]; then check_program; fi
     trap 'abandon "interrupted, nothing was changed"' HUP INT TERM
@@ -186,7 +192,7 @@ other_program() {
 
 uninstall_all() {
     [ -f "$LIST" ] || fail "nothing is installed below $PREFIX: there is no $LIST"
-    if [ -z "$DESTDIR" ]; then check_root; fi
+    if [ -z "$DESTDIR" ]; then check_root && check_owner; fi
     other=$(other_program)
     [ -z "$other" ] || echo "tulled.service starts $other: what is outside of $PREFIX stays for it"
     # shellcheck disable=SC2086

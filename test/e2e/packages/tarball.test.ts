@@ -19,6 +19,7 @@ PROGRAM
 
 describeWithDebian("the install script", () => {
   let packages: PackageFolder;
+  let deb: string;
   const folders = new Map<string, string>();
 
   beforeAll(async () => {
@@ -27,6 +28,7 @@ describeWithDebian("the install script", () => {
       const [name = ""] = await packages.add(version, "tarball");
       folders.set(version, name.replace(".tar.gz", ""));
     }
+    [deb = ""] = await packages.add("0.1.0", "deb");
     const unpack = inDebian(packages.path, 'cd /packages; for file in *.tar.gz; do tar -xf "$file"; done');
     expect(unpack).toEqual({ exitCode: 0, out: "", err: "" });
   });
@@ -136,6 +138,21 @@ describeWithDebian("the install script", () => {
       out: "ExecStart=/usr/bin/tulled $TULLED_OPTIONS\n../../bin/tulle-cni\n",
       err: "",
     });
+  });
+
+  it("leaves files alone that are a package's", () => {
+    const { out, err } = run(`
+      PREFIX=/usr ${script("0.1.0")}
+      dpkg -i /packages/${deb} >/dev/null
+      PREFIX=/usr ${script("0.2.0")} || true
+      PREFIX=/usr /usr/share/tulle/install.sh --uninstall || true
+      dpkg --verify tulle
+      ${script("0.2.0")}
+      /usr/local/share/tulle/install.sh --uninstall`);
+    expect(out).toBe("");
+    const line =
+      "install.sh: /usr/bin/tulle is of the package tulle: use the package manager, or another PREFIX";
+    expect(err.trim().split("\n")).toEqual([line, line]);
   });
 
   it("leaves the installed version when the disk is full, and says so", () => {

@@ -37,7 +37,9 @@ export interface CleanupPlan {
   readonly links: readonly LinkObject[];
   /** What does not lie on these devices. */
   readonly others: readonly (RouteObject | NexthopObject)[];
-  /** Whether firewall rules and subnet.env are ours to remove: flanneld's have the same names. */
+  /** Whether tulled ran here, so that the firewall chains which flanneld does not make are ours. */
+  readonly hasRun: boolean;
+  /** Whether the other firewall rules and subnet.env are ours to remove: flanneld's have the same names. */
   readonly ownsSharedNames: boolean;
   /** One sentence each. */
   readonly leftAlone: readonly string[];
@@ -62,9 +64,11 @@ export function planCleanup(host: HostState): CleanupPlan {
       );
     }
   }
-  const ownsSharedNames = !flanneldIsHere(host) && (host.identity !== null || doomed.size > 0);
-  if (!ownsSharedNames) leftAlone.push(`firewall rules and the subnet file: ${whyNotShared(host)}`);
-  return { links, others, ownsSharedNames, leftAlone };
+  const hasRun = host.identity !== null || doomed.size > 0;
+  const ownsSharedNames = hasRun && !flanneldIsHere(host);
+  const rules = hasRun ? "rules for forwarding and masquerading" : "firewall rules";
+  if (!ownsSharedNames) leftAlone.push(`${rules} and the subnet file: ${whyNotShared(host)}`);
+  return { links, others, hasRun, ownsSharedNames, leftAlone };
 }
 
 /** A line for a person: the device and how much goes with it. */

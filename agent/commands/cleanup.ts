@@ -34,7 +34,8 @@ Removed, with all that is on them:
   - routes and nexthops with our protocol number on devices named flannel.N, and such routes elsewhere to
     destinations in a network that --subnet-file or --state-dir names (DirectRouting);
   - the name server's address 169.254.53.53 on the loopback interface;
-  - our firewall chains and tables, and the subnet file, unless flanneld is here: its own have the same names;
+  - our firewall chains and tables, and the subnet file; where flanneld is here, only the chains that flanneld
+    does not make: its own chains and the subnet file have the same names;
   - the control socket of a daemon that is gone, and the record of its peers in --state-dir;
   - with --release-lease this host's lease, found by its node id; a reservation stays one.
 Left alone: everything else, such as Docker's and CNI's bridges, containers, net.ipv4.ip_forward, the rest
@@ -65,10 +66,8 @@ async function cleanUp(options: CleanupOptions, context: CommandContext): Promis
     const locks = await lockDevices(plan, options);
     try {
       await removeObjects(port, plan, host, report);
-      if (plan.ownsSharedNames) {
-        await removeFirewall(report);
-        await removeFile(files.subnetFile, report);
-      }
+      if (plan.hasRun) await removeFirewall(report, !plan.ownsSharedNames);
+      if (plan.ownsSharedNames) await removeFile(files.subnetFile, report);
       if (!(await isControlServed(files.runDir))) await removeFile(controlSocketPath(files.runDir), report);
       for (const path of peerRecordsIn(files.stateDir)) await removeFile(path, report);
       if (options.releaseLease) await releaseLease(host, report, context);
@@ -122,10 +121,10 @@ async function removeObjects(
   });
 }
 
-async function removeFirewall(report: Report): Promise<void> {
+async function removeFirewall(report: Report, keepsFlannels: boolean): Promise<void> {
   const tools = new Toolset({ choice: "auto", log: silentLogger });
   try {
-    const drifts = await tools.remove({ isDryRun: report.isDryRun });
+    const drifts = await tools.remove({ isDryRun: report.isDryRun, keepsFlannels });
     for (const drift of drifts) report.removed(`firewall: ${unplannedObject(drift)}`);
   } catch (error) {
     if (!(error instanceof TulleError)) throw error;

@@ -37,5 +37,7 @@ export interface FirewallEngine {
 
 export interface RemoveOptions {
   readonly isDryRun?: boolean;
+  /** Leaves alone what flanneld has under the same names: its chains for forwarding and masquerading. */
+  readonly keepsFlannels?: boolean;
   readonly signal?: AbortSignal | undefined;
 }

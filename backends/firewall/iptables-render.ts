@@ -82,6 +82,11 @@ export function isOurChain(name: string): boolean {
   return ALL_NAMES.some((base) => networksOf(base, [name]).length > 0);
 }
 
+/** True for a chain that flanneld makes too. */
+export function isFlannelChain(name: string): boolean {
+  return [IPTABLES_CHAINS.forward, IPTABLES_CHAINS.masquerade].some((chain) => chain.name === name);
+}
+
 /** The networks that own chains of these names. */
 export function networksOfChains(names: Iterable<string>): ReadonlySet<NetworkName> {
   const all = [...names];

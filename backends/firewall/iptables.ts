@@ -18,7 +18,13 @@ import {
   planIptablesChange,
   type WrittenForms,
 } from "./iptables-diff.ts";
-import { IPTABLES_CHAINS, networksOfChains, type RenderedChain, renderChains } from "./iptables-render.ts";
+import {
+  IPTABLES_CHAINS,
+  isFlannelChain,
+  networksOfChains,
+  type RenderedChain,
+  renderChains,
+} from "./iptables-render.ts";
 import { parseIptablesSave, type SavedTables } from "./iptables-save.ts";
 import { Listings, type Shown } from "./listings.ts";
 import { type NetworkName, networksOf } from "./names.ts";
@@ -103,12 +109,17 @@ export class IptablesEngine implements FirewallEngine {
     });
   }
 
-  async remove({ isDryRun = false, signal }: RemoveOptions = {}): Promise<readonly string[]> {
+  async remove({
+    isDryRun = false,
+    keepsFlannels = false,
+    signal,
+  }: RemoveOptions = {}): Promise<readonly string[]> {
     return forEachFamily(async (family) => {
       const saved = await this.#saveIfThere(family, signal);
       if (saved === null) return [];
       const names = [...saved.values()].flatMap((table) => [...table.keys()]);
-      const chains = [...networksOfChains(names)].flatMap((network) => renderChains(undefined, network));
+      const all = [...networksOfChains(names)].flatMap((network) => renderChains(undefined, network));
+      const chains = keepsFlannels ? all.filter(({ name }) => !isFlannelChain(name)) : all;
       if (isDryRun) return this.#change(family, chains, saved).drifts;
       return await this.#write(family, chains, saved, signal);
     });

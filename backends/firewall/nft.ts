@@ -23,7 +23,7 @@ import {
   planNftChange,
   type WrittenForms,
 } from "./nft-diff.ts";
-import { describeTable, NFT_TABLE, type NftTable, nftTable } from "./nft-render.ts";
+import { describeTable, NFT_CHAINS, NFT_TABLE, type NftTable, nftTable } from "./nft-render.ts";
 import { EMPTY_PLAN, type FamilyRules, type FirewallPlans } from "./rules.ts";
 
 /** A table, what it must hold (undefined: nothing of ours) and how nft lists it (null: it does not exist). */
@@ -65,16 +65,23 @@ export class NftEngine implements FirewallEngine {
     return drifts;
   }
 
-  async remove({ isDryRun = false, signal }: RemoveOptions = {}): Promise<readonly string[]> {
+  async remove({
+    isDryRun = false,
+    keepsFlannels = false,
+    signal,
+  }: RemoveOptions = {}): Promise<readonly string[]> {
     const present = await this.#presentTables(signal);
     const networks = new Set(FAMILIES.flatMap((family) => networksIn(present, family)));
     const plans = new Map([...networks].map((network) => [network, EMPTY_PLAN]));
-    if (!isDryRun) return this.reconcile(plans, signal);
+    if (!isDryRun && !keepsFlannels) return this.reconcile(plans, signal);
     const drifts: string[] = [];
     for (const network of networks) {
       for (const family of FAMILIES) {
-        const state = await this.#read(nftTable(family, network), undefined, present, signal);
-        drifts.push(...this.#change(state).drifts);
+        const table = nftTable(family, network);
+        const state = await this.#read(table, undefined, present, signal);
+        const { drifts: found, commands } = this.#change(keepsFlannels ? withoutFlannels(state) : state);
+        if (!isDryRun && commands.length > 0) await this.#run(commands, table, signal);
+        drifts.push(...found);
       }
     }
     return drifts;
@@ -165,6 +172,15 @@ export class NftEngine implements FirewallEngine {
     }
     return answer.nftables;
   }
+}
+
+/** The table as if flanneld's chains, which are in the first network's, were not ours. */
+function withoutFlannels(state: TableState): TableState {
+  const { table, listed } = state;
+  if (listed === null || table.name !== NFT_TABLE[table.family]) return state;
+  const theirs = [NFT_CHAINS.forward.name, NFT_CHAINS.masquerade.name];
+  const chains = new Map([...listed.chains].filter(([name]) => !theirs.includes(name)));
+  return { ...state, listed: { ...listed, chains, foreign: [...listed.foreign, ...theirs] } };
 }
 
 function networksIn(present: ReadonlySet<string>, family: (typeof FAMILIES)[number]): readonly NetworkName[] {

@@ -181,6 +181,20 @@ for (const { name, create, flush, damages, list, listing } of [NFT, IPTABLES]) {
       expect(rulesOf(host)).not.toMatch(/flannel/i);
     });
 
+    it("removes what flanneld does not have, and leaves it its own", async () => {
+      const both = new Map([...only(PLAN), ["blue", BLUE_PLAN] as const]);
+      await engine.reconcile(both);
+      const announced = await engine.remove({ isDryRun: true, keepsFlannels: true });
+      expect(await engine.remove({ keepsFlannels: true })).toEqual(announced);
+      expect(await engine.remove({ keepsFlannels: true })).toEqual([]);
+      const left = rulesOf(host);
+      expect(left).toMatch(/masquerade/i);
+      expect(left).toMatch(/FLANNEL-FWD|chain forward/);
+      expect(left).not.toMatch(/tun|blue|10\.3\./i);
+      await engine.remove();
+      expect(rulesOf(host)).not.toMatch(/flannel/i);
+    });
+
     it("keeps the rules of two networks apart", async () => {
       const both = new Map([...only(PLAN), ["blue", BLUE_PLAN] as const]);
       expect(await engine.reconcile(both)).not.toEqual([]);

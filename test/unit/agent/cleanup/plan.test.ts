@@ -170,6 +170,7 @@ describe("firewall and subnet file, whose names flanneld uses too", () => {
     const { ownsSharedNames, leftAlone } = planCleanup(state);
     expect(ownsSharedNames).toBe(false);
     expect(leftAlone.at(-1)).toMatch(reason);
+    expect(planCleanup(state).hasRun).toBe(state.identity !== null);
   });
 });
 

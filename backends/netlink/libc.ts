@@ -10,8 +10,12 @@ import { write } from "node:fs";
 import koffi, { type KoffiFunc } from "koffi";
 import { SOL_SOCKET } from "./socket-constants.ts";
 
-/** asm-generic/errno-base.h */
+/** asm-generic/errno-base.h, errno.h */
 const EBADF = 9;
+const ENOSYS = 38;
+
+/** asm/unistd_64.h and asm-generic/unistd.h */
+const SYS_USERFAULTFD: Readonly<Record<string, number>> = { x64: 323, arm64: 282 };
 
 /** linux/socket.h */
 const SCM_RIGHTS = 1;
@@ -82,6 +86,9 @@ const sys = {
   ),
   madvise: declare<(address: number, length: number, advice: number) => number>(
     "int madvise(uintptr_t address, size_t length, int advice)",
+  ),
+  syscall: declare<(number: number, argument: number) => number>(
+    "int64_t syscall(int64_t number, int64_t argument)",
   ),
   recvmmsg: declare<(fd: number, messages: number, count: number, flags: number, timeout: number) => number>(
     "int recvmmsg(int fd, uintptr_t messages, uint count, int flags, uintptr_t timeout)",
@@ -257,6 +264,12 @@ export function sendmmsgAt(fd: number, messages: number, count: number, flags: n
 /** recvmmsg(2) without a timeout: how many messages were received. */
 export function recvmmsgAt(fd: number, messages: number, count: number, flags: number): number {
   return orErrno(sys.recvmmsg(fd, messages, count, flags, 0));
+}
+
+/** userfaultfd(2), for which the C library has no function. */
+export function userfaultfd(flags: number): number {
+  const number = SYS_USERFAULTFD[process.arch];
+  return number === undefined ? -ENOSYS : orErrno(sys.syscall(number, flags));
 }
 
 /** madvise(2) */

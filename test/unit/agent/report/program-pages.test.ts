@@ -1,6 +1,8 @@
 import { readFileSync } from "node:fs";
+import { release } from "node:os";
 import { expect, it } from "vitest";
 import { releaseProgramPages, untouchedMappings } from "../../../../agent/report/program-pages.ts";
+import { mapSinglePages } from "../../../../agent/report/single-pages.ts";
 
 function mapping(head: string, anonymousKib: number): string {
   return `${head}\nSize:    100 kB\nRss:     80 kB\nAnonymous:    ${anonymousKib} kB\nVmFlags: rd mr mw me\n`;
@@ -23,10 +25,31 @@ it("takes mappings of files that can only be read, and of which no page has been
   ]);
 });
 
-it("leaves this program able to run, with fewer pages of its file", () => {
+it("leaves this program able to run, with fewer pages of its file, each mapped alone", () => {
   const residentKib = () =>
     Number(/^RssFile:\s+(\d+) kB$/m.exec(readFileSync("/proc/self/status", "utf8"))?.[1]);
   const before = residentKib();
   releaseProgramPages();
   expect(residentKib()).toBeLessThan(before);
+  // proc_pid_smaps(5): no pages of 2 MiB, and what userfaultfd follows.
+  expect(flagsOfProgram()).toEqual(
+    followsFiles() ? expect.arrayContaining(["nh", "uw"]) : expect.arrayContaining(["nh"]),
+  );
 });
+
+it("leaves what the kernel refuses as it is", () => {
+  expect(() => mapSinglePages([{ start: 4096, bytes: 4096 }])).not.toThrow();
+});
+
+/** VmFlags of this program's code. */
+function flagsOfProgram(): readonly string[] {
+  const maps = readFileSync("/proc/self/smaps", "utf8").split(/^(?=[\da-f]+-[\da-f]+ )/m);
+  const code = maps.find((each) => each.includes(" r-xp ") && each.includes(process.execPath));
+  return /^VmFlags: (.*?) *$/m.exec(code ?? "")?.[1]?.split(" ") ?? [];
+}
+
+/** UFFD_FEATURE_WP_ASYNC. */
+function followsFiles(): boolean {
+  const [major = 0, minor = 0] = release().split(".").map(Number);
+  return major > 6 || (major === 6 && minor >= 7);
+}

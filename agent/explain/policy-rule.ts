@@ -50,11 +50,13 @@ export function tablesFor(rules: readonly Rule[], selectors: RuleSelectors): rea
 }
 
 /**
- * Of rules with conditions that are not decoded, the one that answers a lookup with the error that the kernel gave. Null for
- * an error is that of a packet which came by a device: the kernel does not tell it.
+ * Of rules with conditions that are not decoded, the one that answers a lookup with the error that the kernel gave. Null where the
+ * kernel would send on the same packet of this host: then only a rule for packets that come by a device, or from a source.
  */
 export function suspectedRule(doubtful: readonly Rule[], errnoName: string | null): Rule | null {
-  return doubtful.find(({ action }) => errnoName === null || ERRNOS.get(action) === errnoName) ?? null;
+  const isSuspect = ({ action, inputInterface, source }: Rule): boolean =>
+    errnoName === null ? inputInterface !== "" || source !== null : ERRNOS.get(action) === errnoName;
+  return doubtful.find(isSuspect) ?? null;
 }
 
 /** fib4_rule_action in net/ipv4/fib_rules.c, __fib6_rule_action in net/ipv6/fib6_rules.c */

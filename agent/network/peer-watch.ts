@@ -154,11 +154,14 @@ export class PeerWatch {
   /** What else is wrong. */
   problems({ peers }: LeaseSnapshot): Pick<MemberDetails, "probing" | "hostRecords" | "fallback"> {
     const nowMs = this.#options.runtime.clock.monotonicMs();
-    const nameOf = (peer: Lease): string | null => this.#hostNameOf(peer);
+    const known = {
+      hostNameOf: (peer: Lease): string | null => this.#hostNameOf(peer),
+      isAnswering: ({ key }: Lease): boolean => this.#prober?.health(key).state === "good",
+    };
     return {
       probing: this.#prober?.problem ?? null,
       hostRecords: this.#hosts.problem,
-      fallback: fallbackProblems(peers.values(), this.fallback, nameOf, nowMs),
+      fallback: fallbackProblems(peers.values(), this.fallback, known, nowMs),
     };
   }
 

@@ -7,9 +7,13 @@ import { peer } from "../../../support/vxlan-fixture.ts";
 
 const CALM: FallbackState = { sinceMs: null, isCutOff: false, isReserveSilent: false };
 
-function textsOf(state: Partial<FallbackState>, problem: string | null = null): readonly string[] {
+function textsOf(
+  state: Partial<FallbackState>,
+  { problem = null, isAnswering = false }: { problem?: string | null; isAnswering?: boolean } = {},
+): readonly string[] {
   const paths = { problem, stateOf: () => ({ ...CALM, ...state }) };
-  return fallbackProblems([peer(5)], paths, () => "node5", 90_000);
+  const known = { hostNameOf: () => "node5", isAnswering: () => isAnswering };
+  return fallbackProblems([peer(5)], paths, known, 90_000);
 }
 
 it("names the peer and its host, and for how long", () => {
@@ -27,8 +31,18 @@ it("tells a peer that is cut off from one whose fall-back alone is silent", () =
   ]);
 });
 
+it("does not call a peer cut off that answers by the other way", () => {
+  expect(textsOf({ sinceMs: 30_000, isCutOff: true }, { isAnswering: true })).toEqual([
+    expect.stringMatching(
+      /^packets to peer .* by the fall-back for .* fails; its answers come by the tunnel: check/,
+    ),
+  ]);
+});
+
 it("says nothing of healthy peers, nor without a fall-back, and why nothing is watched", () => {
   expect(textsOf({})).toEqual([]);
-  expect(fallbackProblems([peer(5)], null, () => null, 0)).toEqual([]);
-  expect(textsOf({ sinceMs: 1 }, "no socket")).toEqual(["no socket"]);
+  expect(fallbackProblems([peer(5)], null, { hostNameOf: () => null, isAnswering: () => true }, 0)).toEqual(
+    [],
+  );
+  expect(textsOf({ sinceMs: 1 }, { problem: "no socket" })).toEqual(["no socket"]);
 });

@@ -228,15 +228,18 @@ describeAsRoot("the command line on a host", () => {
       expect(stateOf(host)).toBe(before);
     });
 
-    it("leaves a device alone that flanneld took over", async () => {
+    it("leaves a device alone that flanneld took over, and of the rules only flanneld's", async () => {
       await host.daemon.start(...flags);
       expect(await host.daemon.stop()).toBe(0);
       host.netns.ip("route add 10.2.253.0/24 via 10.2.253.0 dev flannel.7 onlink");
       const { status, stdout } = cleanup();
       expect(status).toBe(0);
       expect(stdout).toMatch(/^left alone flannel\.7: .*taken it over$/m);
-      expect(stdout).toMatch(/^left alone firewall rules and the subnet file: /m);
-      expect(stdout).not.toMatch(/^removed (link flannel\.7|firewall|file .*subnet\.env)/m);
+      expect(stdout).toMatch(/^left alone rules for forwarding and masquerading and the subnet file: /m);
+      expect(stdout).not.toMatch(/^removed (link flannel\.7|file .*subnet\.env)/m);
+      const rules = host.netns.exec("iptables-save", []);
+      expect(rules).toContain('-A FORWARD -m comment --comment "flanneld forward" -j FLANNEL-FWD');
+      expect(rules).not.toContain("FLANNEL-TUN");
       expect(host.netns.exec("ip", ["route"])).toMatch(
         /^10\.2\.253\.0\/24 via 10\.2\.253\.0 dev flannel\.7 onlink/m,
       );

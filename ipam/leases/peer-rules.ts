@@ -5,7 +5,14 @@
  * completes the sentence "lease K: …" and says what to do.
  */
 
-import { type Address, entriesOf, FAMILIES, type PerFamily, type Prefix } from "../addresses/ip.ts";
+import {
+  ADDRESS_BITS,
+  type Address,
+  entriesOf,
+  FAMILIES,
+  type PerFamily,
+  type Prefix,
+} from "../addresses/ip.ts";
 import { describeLocal, type LocalPrefix, type LocalPrefixes } from "../addresses/local-prefixes.ts";
 import { publicAddressProblem } from "../addresses/peer-address.ts";
 import { mayBeLeased } from "../config/network-config.ts";
@@ -138,11 +145,18 @@ export function localProblem(lease: Lease, common: CommonRules, local: LocalRule
   }
   const found = local.prefixes.coveredByPeer(subnets);
   if (found === null || isWayTo(lease, subnets, found)) return local.rejectLocally(lease);
-  const remedy =
-    found.kind === "route"
-      ? "delete that route if nothing needs it, else revoke the lease"
-      : "revoke the lease";
-  return `its subnet overlaps ${describeLocal(found)}, which this host reaches without the network; ${remedy}, so that its host takes another subnet, or move the network's range`;
+  return `its subnet overlaps ${describeLocal(found)}, which this host reaches without the network; ${obstacleRemedy(found)}, so that its host takes another subnet, or move the network's range`;
+}
+
+/** A LAN stays; what may be stray or outdated on this host is to go before another host is disconnected. */
+function obstacleRemedy({ kind, prefix, origin, mayBeContainers }: LocalPrefix): string {
+  const revoke = "revoke the lease";
+  if (kind === "route") return `delete that route if nothing needs it, else ${revoke}`;
+  const isOfHost = kind === "address" || kind === "link";
+  if (isOfHost && mayBeContainers)
+    return `if ${origin} has a former subnet of this host, restart what made it, such as Docker, else ${revoke}`;
+  const isSingle = isOfHost && prefix.length === ADDRESS_BITS[prefix.family];
+  return isSingle ? `delete that address if nothing needs it, else ${revoke}` : revoke;
 }
 
 function localAddressProblem(

@@ -225,6 +225,23 @@ describe("what this host reaches without the network", () => {
     expect(reason("10.2.5.0-24")).toMatch(/delete that route if nothing needs it, else revoke the lease/);
   });
 
+  it.each([
+    [
+      "a stray address",
+      localAddress(Address.parse("10.2.5.9"), "address", "lo"),
+      /delete that address if nothing/,
+    ],
+    [
+      "a bridge that kept a former subnet",
+      lan("10.2.5.0/24", { origin: "docker0", mayBeContainers: true }),
+      /if docker0 has a former subnet of this host, restart what made it, such as Docker, else revoke the lease/,
+    ],
+  ])("may be %s of this host, which is to go instead of the lease", (_, local, expected) => {
+    const { list, reason } = peerTableLab({ local: [local] });
+    list([entry("10.2.5.0-24", 5)]);
+    expect(reason("10.2.5.0-24")).toMatch(expected);
+  });
+
   it("may be a route for a part of a peer's subnet, which stays in force beside ours", () => {
     const longer = lan("10.2.5.128/25", { kind: "route", origin: "a route by dummy0" });
     const { list, keys } = peerTableLab({ local: [longer] });

@@ -3,15 +3,18 @@
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { type Faults, guarded } from "../../ipam/faults.ts";
-import { releaseProgramPages } from "./program-pages.ts";
+import { programMappings, releaseProgramPages } from "./program-pages.ts";
+import { mapSinglePages } from "./single-pages.ts";
 
 /** Bun's own functions, in the executable. */
 const { Bun: bun } = globalThis as {
   readonly Bun?: { gc(isSynchronous: boolean): void; shrink(): void };
 };
 
-/** By then new peers have been probed. Sooner it would cost a host that starts among others code that it still needs. */
-const AFTER_START_MS = 10_000;
+/** The start itself is over by then. */
+const PAGES_AFTER_START_MS = 2_000;
+/** By then new peers have been probed. Sooner the collection would delay a host that starts among others. */
+const COLLECT_AFTER_START_MS = 10_000;
 
 /**
  * Call it before large allocations: the space for new objects stays at its first size, instead of growing to 32 MiB with
@@ -21,13 +24,18 @@ export function keepYoungSpaceSmall(): void {
   setFlagsFromString("--semi-space-growth-factor=1");
 }
 
-/** Frees, some moments later, what the first listing, the first pass and the first probes left behind. */
+/** Frees, in two steps, what the start, the first listing, the first pass and the first probes left behind. */
 export function collectAfterStart(faults: Faults): void {
+  const release = guarded(faults, "freeing memory", () => {
+    mapSinglePages(programMappings());
+    releaseProgramPages();
+  });
   const collect = guarded(faults, "freeing memory", () => {
     collectAll();
     releaseProgramPages();
   });
-  setTimeout(collect, AFTER_START_MS).unref();
+  setTimeout(release, PAGES_AFTER_START_MS).unref();
+  setTimeout(collect, COLLECT_AFTER_START_MS).unref();
 }
 
 function collectAll(): void {

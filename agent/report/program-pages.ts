@@ -6,7 +6,7 @@
 import { readFileSync } from "node:fs";
 import { madvise } from "../../backends/netlink/libc.ts";
 import { hasCode } from "../../ipam/errors.ts";
-import { type Mapping, mapSinglePages } from "./single-pages.ts";
+import type { Mapping } from "./single-pages.ts";
 
 /** asm-generic/mman-common.h. Of a private mapping of a file it drops what the file still has (madvise(2)). */
 const MADV_DONTNEED = 4;
@@ -15,12 +15,14 @@ const MADV_DONTNEED = 4;
 const MAPPING = /^([\da-f]+)-([\da-f]+) (r-[-x]p) \S+ \S+ [1-9]\d* +\//;
 const OWN_PAGES = /^Anonymous: +(\d+) kB$/;
 
-/** Call it once. */
 export function releaseProgramPages(): void {
-  const mappings = untouchedMappings(ownMappings());
-  mapSinglePages(mappings);
   // What the kernel refuses stays where it is.
-  for (const { start, bytes } of mappings) madvise(start, bytes, MADV_DONTNEED);
+  for (const { start, bytes } of programMappings()) madvise(start, bytes, MADV_DONTNEED);
+}
+
+/** Where this program's files are mapped as they are. */
+export function programMappings(): readonly Mapping[] {
+  return untouchedMappings(ownMappings());
 }
 
 /** Empty on a kernel without CONFIG_PROC_PAGE_MONITOR. */

@@ -1,7 +1,11 @@
 import { readFileSync } from "node:fs";
 import { release } from "node:os";
 import { expect, it } from "vitest";
-import { releaseProgramPages, untouchedMappings } from "../../../../agent/report/program-pages.ts";
+import {
+  programMappings,
+  releaseProgramPages,
+  untouchedMappings,
+} from "../../../../agent/report/program-pages.ts";
 import { mapSinglePages } from "../../../../agent/report/single-pages.ts";
 
 function mapping(head: string, anonymousKib: number): string {
@@ -29,6 +33,7 @@ it("leaves this program able to run, with fewer pages of its file, each mapped a
   const residentKib = () =>
     Number(/^RssFile:\s+(\d+) kB$/m.exec(readFileSync("/proc/self/status", "utf8"))?.[1]);
   const before = residentKib();
+  mapSinglePages(programMappings());
   releaseProgramPages();
   expect(residentKib()).toBeLessThan(before);
   // proc_pid_smaps(5): no pages of 2 MiB, and what userfaultfd follows.

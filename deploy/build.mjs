@@ -36,6 +36,7 @@ import { BUNDLE, bundlePage, ROOT, writeBundles } from "./bundles.mjs";
 import { exitOnSignals, withCleanup } from "./cleanup.mjs";
 import { writeCodeCache } from "./code-cache.mjs";
 import { etcd3Protocol } from "./esbuild-etcd3.mjs";
+import { nodeStreams } from "./esbuild-streams.mjs";
 import { launcherText } from "./launcher.mjs";
 import { collectLicences } from "./licences.mjs";
 import { writeManual } from "./manual/manual.mjs";
@@ -195,7 +196,7 @@ async function bundleVendors(used) {
       define: { "process.env.NODE_ENV": '"production"' },
       stdin: { contents: `module.exports = require("${specifier}");`, resolveDir: ROOT },
       outfile: path.join(LIB, vendorFile(specifier)),
-      plugins: [etcd3Protocol(ROOT), packagesAsVendors(used, specifier)],
+      plugins: [etcd3Protocol(ROOT), nodeStreams, packagesAsVendors(used, specifier)],
     });
     metafiles.push(metafile);
   }

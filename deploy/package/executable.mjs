@@ -12,6 +12,7 @@ import process from "node:process";
 import { BUNDLE, bundlePage, ROOT, writeBundles } from "../bundles.mjs";
 import { inTemporaryFolder } from "../cleanup.mjs";
 import { etcd3Protocol } from "../esbuild-etcd3.mjs";
+import { nodeStreams } from "../esbuild-streams.mjs";
 import { makeProgramsReadOnly } from "../read-only-programs.mjs";
 import { BUN_PREFIXES, NODE_VARIABLES } from "../runtime-variables.mjs";
 import { seal } from "../seal.mjs";
@@ -119,7 +120,7 @@ async function bundle(folder) {
       __filename: `"${EMBEDDED}/program.js"`,
       __dirname: `"${EMBEDDED}"`,
     },
-    plugins: [etcd3Protocol(ROOT), programsApart],
+    plugins: [etcd3Protocol(ROOT), nodeStreams, programsApart],
   });
   await bundlePage(path.join(folder, "page"));
   return Object.keys(metafile.inputs);

@@ -6,7 +6,6 @@
  */
 
 import { readdirSync, readFileSync } from "node:fs";
-import { uptime } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import type { Daemon } from "../../agent/demo/daemon.ts";
@@ -201,14 +200,6 @@ for (const release of FORMER_RELEASES)
     });
   });
 
-/**
- * The executable of 0.2.0 counts the deadlines in a file store from its own start. Once the machine has run for as long as a
- * lease, which is a day, they are past for every other version.
- */
-function sharesClock(version: string): boolean {
-  return version !== "0.2.0" || uptime() < 23 * 3600;
-}
-
 /** Daemons of both versions share the files of one store. */
 for (const release of FORMER_RELEASES)
   describeWithRelease(release, `an upgrade from ${release.version} with an embedded store`, () => {
@@ -219,7 +210,7 @@ for (const release of FORMER_RELEASES)
     });
     afterAll(() => former?.dispose());
 
-    it.runIf(sharesClock(release.version))("keeps subnets, devices and packets, there and back", async () => {
+    it("keeps subnets, devices and packets, there and back", async () => {
       const hosts = [lab().addHost(), lab().addHost()] as const;
       const store = `--store=${await fileStoreOf(lab(), CONFIG)}`;
       const formers = hosts.map((host) => daemonOf(former.programs, host));

@@ -1,3 +1,5 @@
+/** What DEL and GC remove, whatever is missing by then. */
+
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
